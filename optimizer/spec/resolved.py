@@ -1,0 +1,268 @@
+"""The case as the rest of the program sees it: overrides merged, catalog rows looked up, every number with its key path.
+
+A `Quantity` remembers where its number came from ("offers.h100_texas.price_usd_per_chip",
+"catalog.chips.h100.hbm_gb"), so that the derivative of the optimal cost can be reported per field of the file.
+Two quantities with one key are one field: an offer expanded over ten regions still has one price.
+
+`docs/case_reference.md` is the meaning of every field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path as FilePath
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number of the case or of a catalog row, in the unit that its key ends in."""
+
+    value: float
+    key: str
+    assumed: bool = False
+
+
+@dataclass(frozen=True)
+class Path:
+    """A value over time (case reference, section 1).
+
+    form is "constant" (values = (v,)), "growth" (values = (start, growth_per_year)), "by_period" (one value per period)
+    or "by_date" (one value per entry of `dates`).
+    """
+
+    form: str
+    values: tuple[Quantity, ...]
+    dates: tuple[date, ...] = ()
+
+
+@dataclass(frozen=True)
+class Horizon:
+    start: date
+    periods: int
+    months_per_period: int
+
+
+@dataclass(frozen=True)
+class LoadBlock:
+    """`cells` are hours of the UTC week, 0 = Monday 00:00-01:00, ..., 167."""
+
+    name: str
+    cells: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Profile:
+    name: str
+    local_hours: tuple[Quantity, ...]  # 24
+    weekend_factor: Quantity
+
+
+@dataclass(frozen=True)
+class Origin:
+    name: str
+    network_location: str
+    utc_offset_hours: int
+    profile: Profile | None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cloud region (the own-site fields are None) or an own site."""
+
+    name: str
+    provider: str
+    residency_zone: str
+    network_location: str
+    is_site: bool
+    power_mw: Path | None = None
+    pue: Quantity | None = None
+    electricity_usd_per_mwh: Path | None = None
+
+
+@dataclass(frozen=True)
+class Chip:
+    name: str
+    vendor: str
+    family: str
+    bf16_dense_tflops: Quantity
+    hbm_gb: Quantity
+    scale_up_chips: Quantity
+    provisioned_power_kw_per_chip: Quantity
+    idle_power_kw_per_chip: Quantity
+    load_power_kw_per_chip: Quantity
+    available_from: date
+
+
+@dataclass(frozen=True)
+class ModelClass:
+    name: str
+    weight_gb: Quantity
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """One row; `rate` is output tokens/s/chip (serving) or TFLOP/s/chip (training). Missing latency figures are None."""
+
+    chip: str
+    model: str
+    task: str  # serving | training
+    input_tokens: float | None
+    output_tokens: float | None
+    rate: Quantity
+    ttft_p99_ms: Quantity | None
+    tpot_p99_ms: Quantity | None
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One way to obtain one chip in one place. `price` is per chip for `own`, else per chip-hour (per_year prices: `price_per_year` is True
+    and the number is $/chip-year, to be divided by 8766)."""
+
+    name: str
+    kind: str  # own | lease | reserved_1y | reserved_3y | on_demand | spot
+    chip: str
+    place: str
+    price: Path
+    price_per_year: bool
+    price_growth_per_year: Quantity
+    opex_usd_per_chip_year: Quantity
+    months: int  # life (own), term (lease, reserved); 0 for on_demand and spot
+    upfront_share: Quantity
+    lead_time_months: int
+    window_from: date | None
+    window_until: date | None
+    available_chips: Path | None
+    available_chips_total: Quantity | None
+    usable_share: Quantity
+    assumed: bool
+
+    @property
+    def is_rent(self) -> bool:
+        return self.kind in ("on_demand", "spot")
+
+    @property
+    def preemptible(self) -> bool:
+        return self.kind == "spot"
+
+
+@dataclass(frozen=True)
+class Existing:
+    name: str
+    ownership: str  # own | lease | reserved   (the field `class` of the file)
+    chip: str
+    place: str
+    count_chips: Quantity
+    start: date | None
+    end: date
+    opex_usd_per_chip_year: Quantity
+    price_usd_per_chip_hour: Quantity | None
+    usable_share: Quantity
+
+
+@dataclass(frozen=True)
+class Workload:
+    name: str
+    kind: str  # serving | batch | training
+    model: str
+    input_tokens: Quantity | None
+    output_tokens: Quantity | None
+    origins: tuple[tuple[str, Quantity], ...]  # (origin name, share); empty: one stream without origin
+    demand: Path
+    level: str  # mid | end
+    ttft_p99_ms: Quantity | None
+    tpot_p99_ms: Quantity | None
+    round_trips_per_request: Quantity
+    allowed_residency_zones: tuple[str, ...] | None
+    allowed_chips: tuple[str, ...] | None
+    allowed_families: tuple[str, ...] | None
+    allowed_providers: tuple[str, ...] | None
+    allowed_places: tuple[str, ...] | None
+    preemptible: bool
+    movable: bool  # always False for serving
+    unserved_price: Quantity  # $/million output tokens, or $/exaFLOP for training
+
+
+@dataclass(frozen=True)
+class Selector:
+    """None = anything."""
+
+    kinds: tuple[str, ...] | None = None
+    chips: tuple[str, ...] | None = None
+    families: tuple[str, ...] | None = None
+    places: tuple[str, ...] | None = None
+    providers: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class SupplyLimit:
+    name: str
+    selector: Selector
+    max_chips: Path
+
+
+@dataclass(frozen=True)
+class CapexLimit:
+    name: str
+    selector: Selector
+    max_usd: Path
+
+
+@dataclass(frozen=True)
+class ShareLimit:
+    name: str
+    selector: Selector
+    minimum: Path | None
+    maximum: Path | None
+    of: str  # total | signed
+    basis: str  # compute | chips | spend
+    excess_usd_per_unit: Quantity | None
+
+
+@dataclass(frozen=True)
+class DemandMultiplier:
+    workloads: tuple[str, ...] | None
+    path: Path
+
+
+@dataclass(frozen=True)
+class PriceMultiplier:
+    selector: Selector
+    path: Path
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    probability: Quantity
+    demand: tuple[DemandMultiplier, ...] = ()
+    prices: tuple[PriceMultiplier, ...] = ()
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything one question needs; the catalog's rows that it uses are already inside."""
+
+    name: str
+    description: str
+    file: FilePath
+    hash: str  # sha256 over the resolved content
+    horizon: Horizon
+    discount_rate_per_year: Quantity
+    end_value: str  # straight_line | none
+    load_blocks: tuple[LoadBlock, ...]
+    origins: dict[str, Origin]
+    places: dict[str, Place]
+    chips: dict[str, Chip]
+    models: dict[str, ModelClass]
+    throughput: tuple[Throughput, ...]  # the case's rows and those catalog rows that they do not set aside
+    offers: dict[str, Offer]  # expanded: one chip, one place each
+    workloads: dict[str, Workload]
+    existing: dict[str, Existing]
+    supply: tuple[SupplyLimit, ...]
+    capex: tuple[CapexLimit, ...]
+    share: tuple[ShareLimit, ...]
+    reveal: date | None
+    scenarios: tuple[Scenario, ...]
+    rtt_ms: dict[tuple[str, str], Quantity] = field(default_factory=dict)  # both orders present
+    warnings: tuple[str, ...] = ()
