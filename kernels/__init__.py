@@ -1,0 +1,1 @@
+"""The hot block operations of the solver: plain-jnp references, and faster forms where measurement justified one."""

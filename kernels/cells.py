@@ -1,0 +1,54 @@
+"""Dense elimination inside the cells (node, block), nodes first because batched LAPACK wants whole matrices.
+
+The pool rows of a cell are diagonal and are eliminated first; what remains are J "reduced" rows: served streams, then the rows
+that all blocks of a node share (deferrable streams, side rows, linking slots).
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+
+def inverse_factor(matrix: jax.Array, regularisation: float) -> jax.Array:
+    """T with T matrix T' = I for a batch of symmetric positive definite matrices [..., n, n]: inverse Cholesky after Jacobi scaling.
+
+    A matrix that the plain factorisation rejects is factored again with a growing relative diagonal shift: the result is
+    then only a preconditioner for it, which is all that the refinement needs.
+    """
+    n = matrix.shape[-1]
+    if n == 0:
+        return matrix
+    scale = jax.lax.rsqrt(jnp.maximum(jnp.diagonal(matrix, axis1=-2, axis2=-1), jnp.finfo(matrix.dtype).tiny))
+    scaled = matrix * scale[..., :, None] * scale[..., None, :]
+    eye = jnp.eye(n, dtype=matrix.dtype)
+
+    def attempt(shift: float) -> jax.Array:
+        return jax.lax.linalg.cholesky(scaled + shift * eye, symmetrize_input=False)
+
+    def failed(factor: jax.Array) -> jax.Array:
+        return ~jnp.isfinite(factor).all(axis=(-2, -1), keepdims=True)
+
+    factor = attempt(regularisation)
+    for shift in (1e-10, 1e-6, 1e-2):
+        factor = jax.lax.cond(
+            failed(factor).any(), lambda f, s=shift: jnp.where(failed(f), attempt(s), f), lambda f: f, factor
+        )
+    factor = jnp.where(jnp.isfinite(factor), factor, eye)
+    inverse = jax.lax.linalg.triangular_solve(factor, jnp.broadcast_to(eye, factor.shape), left_side=True, lower=True)
+    return inverse * scale[..., None, :]
+
+
+def schur(coupling: jax.Array, pool_diagonal: jax.Array) -> jax.Array:
+    """- E D^-1 E' for coupling E [N, B, J, G] and pool diagonal D [N, B, G]: the off-diagonal of the reduced system."""
+    return -(coupling / pool_diagonal[:, :, None, :]) @ jnp.swapaxes(coupling, -1, -2)
+
+
+def times(matrix: jax.Array, vector: jax.Array) -> jax.Array:
+    """Batched matrix [..., m, n] times vector [..., n]."""
+    return jnp.einsum("...mn,...n->...m", matrix, vector)
+
+
+def times_transposed(matrix: jax.Array, vector: jax.Array) -> jax.Array:
+    """Batched matrix [..., m, n] transposed, times vector [..., m]."""
+    return jnp.einsum("...mn,...m->...n", matrix, vector)

@@ -1,0 +1,1 @@
+"""Dates and money: periods, cash flows, present value."""

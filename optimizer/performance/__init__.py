@@ -1,0 +1,1 @@
+"""What a chip can do: which pool may serve which stream, and at what throughput."""

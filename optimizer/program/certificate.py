@@ -1,0 +1,139 @@
+"""The judge: what a plan costs at most above the best possible plan, from the plan, the multipliers and the program alone.
+
+`certify` repairs the plan (an upper bound), evaluates the closed-form lower bound at the multipliers, recomputes every row of the repaired plan by
+its own code, and only then gives a status. Nothing that a solver says about itself is read. semantics.md section 6:
+
+    gap_relative = (objective - lower_bound) / max(1, |objective - penalties - constant|)
+
+so that a huge penalty or a sunk cost does not hide the plan.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from optimizer.program.bound import Bound, clip_multipliers, lower_bound
+from optimizer.program.layout import node_chunks
+from optimizer.program.program import Array, Multipliers, Plan, Program
+from optimizer.program.repair import repair
+from optimizer.program.rows import name_of, violation
+
+DERIVED_BOUND_TOLERANCE = 1e-6
+
+
+class Status(Enum):
+    """What is known about the answer; the value is the exit code."""
+
+    CERTIFIED = 0
+    FAILED = 1
+    FEASIBLE = 3
+    INFEASIBLE = 4
+
+    @property
+    def exit_code(self) -> int:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """See `certify`. Money in the program's unit; objective and gaps are NaN where there is no plan."""
+
+    status: Status
+    reason: str
+    objective: float
+    lower_bound: float
+    gap: float
+    gap_relative: float
+    penalties: float
+    plan: Plan | None
+    multipliers: Multipliers | None
+    on_derived_bound: tuple[int, ...]
+    worst_row_violation: float
+
+    @property
+    def exit_code(self) -> int:
+        return self.status.exit_code
+
+
+def cost(program: Program, plan: Plan) -> dict[str, float]:
+    """The plan's cost by part: acquisition, placement, unserved, rent, slack, constant, and their total."""
+    p, weight, template = program, program.node_weight, program.template_of_node
+    placement = []
+    for nodes in node_chunks(p):
+        at = p.placement_cost[template[nodes]]
+        placement.extend((weight[nodes] * np.einsum("nbp,nbp->n", at, plan.x[nodes])).tolist())
+    unserved = weight * ((p.unserved_cost[template] * plan.u).sum(axis=(1, 2)) + (p.unserved_cost_deferrable[template] * plan.ud).sum(axis=1))
+    rent = weight * (p.rent_cost * plan.r).sum(axis=(1, 2))
+    side = weight * (_where_finite(p.side_slack_cost) * plan.side_slack).sum(axis=1)
+    parts = {
+        "acquisition": math.fsum((p.acquisition_cost * plan.z).tolist()),
+        "placement": math.fsum(placement),
+        "unserved": math.fsum(unserved.tolist()),
+        "rent": math.fsum(rent.tolist()),
+        "slack": math.fsum(side.tolist()) + math.fsum((_where_finite(p.link_slack_cost) * plan.link_slack).tolist()),
+        "constant": float(p.constant),
+    }
+    return {"total": math.fsum(parts.values()), **parts}
+
+
+def _where_finite(values: Array) -> Array:
+    return np.where(np.isfinite(values), values, 0.0)
+
+
+def certify(program: Program, plan: Plan, multipliers: Multipliers, tolerance: float) -> Certificate:
+    """Judge a plan and multipliers, whatever their quality: CERTIFIED only if the repaired plan is feasible and within `tolerance`."""
+    try:
+        bound = lower_bound(program, multipliers)
+        clipped = clip_multipliers(program, multipliers)
+        repaired = repair(program, plan, multipliers)
+    except (ValueError, TypeError, IndexError) as error:
+        return _failed(f"The plan or the multipliers do not fit the program: {error}.")
+    if repaired is None:
+        return _failed("No acquisitions inside their bounds and limits were found near the plan; ask find_infeasibility for the reason.", bound, clipped)
+    found = violation(program, repaired)
+    if not found.feasible:
+        worst = f"row {found.row_name} is off by {found.row:.1e} of its terms" if found.row > 1e-12 else f"{found.bound_name} leaves its bounds"
+        return _failed(f"The repaired plan is not feasible: {worst}.", bound, clipped, found.row)
+    parts = cost(program, repaired)
+    objective, penalties = parts["total"], parts["unserved"] + parts["slack"]
+    gap = objective - bound.value
+    scale = max(1.0, abs(objective - penalties - parts["constant"]))
+    relative = gap / scale
+    on_bound = tuple(np.nonzero(_on_derived_bound(program, repaired.z))[0].tolist())
+    status, reason = _judge(program, bound, objective, gap, relative, tolerance, on_bound)
+    return Certificate(status, reason, objective, bound.value, gap, relative, penalties, repaired, clipped, on_bound, found.row)
+
+
+def _on_derived_bound(program: Program, z: Array) -> Array:
+    """Acquisitions that sit on an upper bound which nobody stated."""
+    upper = program.acquisition_upper
+    close = z >= upper - DERIVED_BOUND_TOLERANCE * np.abs(upper)
+    return program.upper_is_derived & close & (upper > program.acquisition_lower)
+
+
+def _judge(
+    program: Program, bound: Bound, objective: float, gap: float, relative: float, tolerance: float, on_bound: tuple[int, ...]
+) -> tuple[Status, str]:
+    """The status and its sentence."""
+    if on_bound:
+        name = name_of(program.names.acquisition, on_bound[0], "acquisition")
+        more = f" and {len(on_bound) - 1} more" if len(on_bound) > 1 else ""
+        return Status.FAILED, f"The plan takes all of {name}{more} up to an upper bound that was derived, not given: state how much is available."
+    if not (math.isfinite(objective) and not math.isnan(gap)):
+        return Status.FAILED, "The plan's cost is not a finite number."
+    if relative < -1e-9:
+        return Status.FAILED, f"The lower bound lies {-gap:.3g} above the plan's cost: the program's arrays contradict each other."
+    if math.isfinite(gap) and relative <= tolerance:
+        return Status.CERTIFIED, f"The plan costs at most {max(gap, 0.0):.3g} more than the best possible plan ({max(relative, 0.0):.1e} of its cost)."
+    if not math.isfinite(gap):
+        return Status.FEASIBLE, "The plan is feasible; nothing is known about how far it is from the best one."
+    return Status.FEASIBLE, f"The plan is feasible and costs at most {gap:.3g} more than the best one ({relative:.1e} of its cost, {tolerance:.1e} asked)."
+
+
+def _failed(reason: str, bound: Bound | None = None, multipliers: Multipliers | None = None, row: float = math.nan) -> Certificate:
+    lower = bound.value if bound is not None else -math.inf
+    return Certificate(Status.FAILED, reason, math.nan, lower, math.nan, math.nan, math.nan, None, multipliers, (), row)

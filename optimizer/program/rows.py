@@ -1,0 +1,138 @@
+"""What a plan makes of every row and bound of the program: the certificate's own evaluation, which shares nothing with the repair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sparse
+
+from optimizer.program.program import Array, Names, Plan, Program
+
+ROW_TOLERANCE = 1e-12  # a row holds when it is within this share of the sum of its absolute terms
+
+
+@dataclass(frozen=True)
+class Violation:
+    """The worst row, relative to the sum of its absolute terms, and the worst bound, in its own unit; inf where a value is not finite."""
+
+    row: float
+    row_name: str
+    bound: float
+    bound_name: str
+
+    @property
+    def feasible(self) -> bool:
+        """Bounds hold exactly and rows to ROW_TOLERANCE."""
+        return self.row <= ROW_TOLERANCE and self.bound <= 0.0
+
+
+def violation(program: Program, plan: Plan) -> Violation:
+    """Evaluate every row and every bound of the contract at the plan."""
+    p = program
+    wrong = [f.shape != s for f, s in zip(_values(plan), _shapes(p), strict=True)]
+    if any(wrong):
+        return Violation(np.inf, "shape", np.inf, "shape")
+    if not all(np.isfinite(f).all() for f in _values(plan)):
+        return Violation(np.inf, "a value that is not finite", np.inf, "a value that is not finite")
+    worst_row, row_name, worst_bound, bound_name = 0.0, "", 0.0, ""
+    for name, lower, value, upper, size in _rows(p, plan):
+        if value.size:
+            excess = np.maximum(value - upper, lower - value)
+            share = np.where(excess > 0, excess / np.where(size > 0, size, np.finfo(float).tiny), 0.0)
+            at = int(np.argmax(share))
+            if not share.ravel()[at] <= worst_row:
+                worst_row, row_name = float(share.ravel()[at]), f"{name} {np.unravel_index(at, share.shape)}"
+    for name, lower, value, upper in _bounds(p, plan):
+        if value.size:
+            excess = np.maximum(value - upper, lower - value)
+            at = int(np.argmax(excess))
+            if not excess.ravel()[at] <= worst_bound:
+                worst_bound, bound_name = float(excess.ravel()[at]), f"{name} {np.unravel_index(at, excess.shape)}"
+    return Violation(worst_row, row_name, worst_bound, bound_name)
+
+
+def _values(plan: Plan) -> tuple[Array, ...]:
+    return tuple(np.asarray(a) for a in (plan.z, plan.x, plan.u, plan.ud, plan.r, plan.side_slack, plan.link_slack))
+
+
+def _shapes(p: Program) -> tuple[tuple[int, ...], ...]:
+    n, b = p.nodes, p.blocks
+    return (p.acquisitions,), (n, b, p.pairs), (n, b, p.served), (n, p.deferrable), (n, b, p.pools), (n, p.sides), (p.links,)
+
+
+def _bounds(p: Program, plan: Plan):
+    """(name, lower, value, upper) of every column whose upper bound is a number of the program."""
+    yield "acquisition", p.acquisition_lower, plan.z, p.acquisition_upper
+    yield "placement", 0.0, plan.x, p.placement_upper[p.template_of_node] if np.isfinite(p.placement_upper).any() else np.inf
+    yield "unserved", 0.0, plan.u, p.demand
+    yield "unserved deferrable", 0.0, plan.ud, p.demand_deferrable
+    yield "rent", 0.0, plan.r, p.rent_upper
+    yield "side slack", 0.0, plan.side_slack, np.where(np.isfinite(p.side_slack_cost), p.side_slack_upper, 0.0)
+    yield "link slack", 0.0, plan.link_slack, np.where(np.isfinite(p.link_slack_cost), p.link_slack_upper, 0.0)
+
+
+def _rows(p: Program, plan: Plan):
+    """(name, lower, value, upper, sum of absolute terms) of every row."""
+    n, b = p.nodes, p.blocks
+    template = p.template_of_node
+    by_pool = sparse.csr_matrix((np.ones(p.pairs), (np.arange(p.pairs), p.pair_pool)), shape=(p.pairs, p.pools))
+    by_stream = sparse.csr_matrix((np.ones(p.pairs), (np.arange(p.pairs), p.pair_stream)), shape=(p.pairs, p.streams))
+    use = plan.x * p.pair_capacity[template][:, None, :]
+    load = (use.reshape(n * b, -1) @ by_pool).reshape(n, b, p.pools)
+    placed = (plan.x.reshape(n * b, -1) @ by_stream).reshape(n, b, p.streams)
+    served = placed[..., : p.served]
+    yield "demand", p.demand, served + plan.u, p.demand, served + np.abs(plan.u) + p.demand
+    movable = placed[..., p.served : p.served + p.deferrable]
+    done = np.einsum("nbw,nb->nw", movable, p.block_hours[template])
+    yield "deferrable", p.demand_deferrable, done + plan.ud, p.demand_deferrable, done + np.abs(plan.ud) + p.demand_deferrable
+
+    outputs = p.pools + p.sides
+    state, output, column = p.held_matrix.index
+    cell = state * outputs + output
+    terms = p.held_matrix.value * plan.z[column]
+    holds = np.bincount(cell, terms, p.states * outputs).reshape(p.states, outputs) + p.held_base
+    holds_size = np.bincount(cell, np.abs(terms), p.states * outputs).reshape(p.states, outputs) + np.abs(p.held_base)
+    holds, holds_size = holds[p.state_of_node], holds_size[p.state_of_node]
+    capacity, capacity_size = p.availability * holds[:, : p.pools], p.availability * holds_size[:, : p.pools]
+    yield "capacity", -np.inf, load - plan.r, capacity[:, None, :], load + np.abs(plan.r) + capacity_size[:, None, :]
+
+    if p.sides:
+        value, size = np.zeros((n, p.sides)), np.zeros((n, p.sides))
+        for k in range(p.sides):
+            for c in np.unique(template):
+                at = template == c
+                value[at, k] = plan.x[at].reshape(int(at.sum()), -1) @ p.side_pair[c, k].ravel()
+                size[at, k] = np.abs(plan.x[at]).reshape(int(at.sum()), -1) @ np.abs(p.side_pair[c, k]).ravel()
+            rented = p.side_rent[:, k] * plan.r
+            value[:, k] += rented.sum(axis=(1, 2)) - plan.side_slack[:, k]
+            size[:, k] += np.abs(rented).sum(axis=(1, 2)) + plan.side_slack[:, k]
+        yield "side", -np.inf, value, holds[:, p.pools :], size + holds_size[:, p.pools :]
+
+    row, column = p.limit_matrix.index
+    terms = p.limit_matrix.value * plan.z[column]
+    size = np.bincount(row, np.abs(terms), p.limits) + _side_size(p.limit_lower, p.limit_upper)
+    yield "limit", p.limit_lower, np.bincount(row, terms, p.limits), p.limit_upper, size
+
+    value, size = p.link_slack_sign * plan.link_slack, np.abs(plan.link_slack) + _side_size(p.link_lower, p.link_upper)
+    entries = (p.link_acquisition, plan.z), (p.link_placement, plan.x), (p.link_unserved, plan.u), (p.link_deferred, plan.ud), (p.link_rent, plan.r)
+    for term, at in entries:
+        part = term.value * at[term.index[1:]]
+        value = value + np.bincount(term.index[0], part, p.links)
+        size = size + np.bincount(term.index[0], np.abs(part), p.links)
+    yield "linking", p.link_lower, value, p.link_upper, size
+
+
+def _side_size(lower: Array, upper: Array) -> Array:
+    """The right-hand side's absolute term: the smaller finite side."""
+    return np.fmin(np.where(np.isfinite(lower), np.abs(lower), np.nan), np.where(np.isfinite(upper), np.abs(upper), np.nan))
+
+
+def name_of(names: tuple[str, ...], index: int, kind: str) -> str:
+    """The planner's name of an entry, or its kind and number."""
+    return f"{kind} {names[index]!r}" if index < len(names) and names[index] else f"{kind} {index}"
+
+
+def names_or_default(names: Names, kind: str, index: int) -> str:
+    """name_of for a field of Names."""
+    return name_of(getattr(names, kind), index, kind)

@@ -1,0 +1,452 @@
+"""Factor and solve A Theta A' dy = rhs by eliminating, in this order: pools, served streams (both per cell), the rows that the blocks
+of a node share (deferrable, side), the linking rows of a scenario, the acquisitions, and last the border (equality limits and
+linking rows over several scenarios).
+
+Write the normal matrix without acquisitions as N0 and the rows of acquisitions as R U (R: rows from outputs, U: outputs from
+acquisitions). Then  A Theta A' = N0 + R U Theta_z U' R'  and with  S = R' N0^-1 R = L L',  G = U Theta_z U'
+
+    (A Theta A')^-1 = N0^-1 - N0^-1 R (G^-1 + S)^-1 R' N0^-1,      (G^-1 + S)^-1 = G L (I + L' G L)^-1 L^-1
+
+which needs no acquisition-by-acquisition matrix. (The textbook form G - G L (I + L' G L)^-1 L' G subtracts two large matrices exactly where
+capacity binds and acquisitions are basic; it lost all digits at a gap of 1e-3.) With few acquisitions the same inner inverse is closed
+over them instead: U (Theta_z^-1 + U' S U)^-1 U'. S is block diagonal over capacity states unless linking rows exist.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from kernels.cells import inverse_factor, schur, times, times_transposed
+from kernels.segments import exclusive_of_group, segment_sum
+from optimizer.solver.operators import apply, output_rows, pair_coefficient, row_outputs, transpose
+from optimizer.solver.structure import Array, Columns, Data, Rows, Shape
+
+INNER = 1  # rounds of refinement of the inner inverse; none ended the iteration at a gap of 1e-6, one at 1e-9, two no better
+REGULARISATION = 1e-14  # relative to the Jacobi-scaled diagonal
+
+
+class Factor(NamedTuple):
+    """Everything that a solve needs; V = Wd + K rows shared by the blocks of a node, M linking slots."""
+
+    theta: Columns
+    pool: Array  # [G, B, N] pool diagonal
+    served: Array  # [N, B, Ws, Ws] inverse Cholesky factor of the served streams
+    shared_served: Array  # [N, B, Ws, V+M] served factor times the coupling of shared rows
+    shared_pool: Array  # [N, B, V+M, G] coupling of shared rows and slots with pools
+    shared: Array  # [N, V, V] inverse Cholesky factor
+    slot_shared: Array  # [N, V, M] shared factor times the coupling of slots
+    link: Array  # [scenarios, Rs, Rs] inverse Cholesky factor
+    inner: Array  # inverse Cholesky factor of the inner system, over outputs or over acquisitions
+    left: Array  # L: [Q, G', G'] (block diagonal) or [O, O]; unused over acquisitions
+    limit: Array  # [L] diagonal of N0 for inequality limits; 1 for border and padding
+    gram: Array  # [O, O] G, or U dense [O, Z] over acquisitions
+    border_rows: Rows  # leaves [border, ...]: columns of the rest under each border row
+    border_solved: Rows  # leaves [border, ...]
+    border: Array  # [border, border] inverse Cholesky factor
+
+
+def nodes_first(a: Array) -> Array:
+    """[J, B, N] -> [N, B, J], or [J, N] -> [N, J]."""
+    return a.T
+
+
+def factor(shape: Shape, data: Data, theta: Columns) -> Factor:
+    """Factor for one Theta (leaves as Columns, zero on inactive variables)."""
+    served, shared = shape.served, shape.deferrable + shape.sides
+    coefficient = pair_coefficient(shape, data)
+    a = data.a[:, None, :]
+    pool, without = exclusive_of_group(a * a * theta.x, data.pair_pool, theta.r + theta.s)
+    pool_safe = pool * data.row_active.capacity + (1.0 - data.row_active.capacity)
+
+    # coupling E of every reduced row with the pools, [N, B, J, G]
+    streams = served + shape.deferrable
+    row = jnp.minimum(data.pair_stream, streams)
+    weighted = a * coefficient * theta.x
+    flat = jnp.zeros(((streams + 1) * shape.pools, shape.blocks, shape.nodes), a.dtype)
+    flat = flat.at[row * shape.pools + data.pair_pool].add(weighted)
+    coupling = flat.reshape(streams + 1, shape.pools, shape.blocks, shape.nodes)[:streams]
+    dense_x, dense_r, dense_u, dense_ud = dense_rows(shape, data)
+    if dense_x.shape[0]:
+        extra = jax.vmap(lambda cx, cr: segment_sum(a * cx * theta.x, data.pair_pool, shape.pools) - cr * theta.r)(dense_x, dense_r)
+        coupling = jnp.concatenate([coupling, extra], axis=0)
+    coupling = jnp.transpose(coupling, (3, 2, 0, 1))
+    reduced = schur(coupling, nodes_first(pool_safe))
+
+    # diagonals of the demand rows by exclusive sums: every term is positive
+    gain = coefficient * coefficient * theta.x * without / pool_safe[data.pair_pool]
+    by_stream = segment_sum(gain, data.pair_stream, streams + 1)[:streams]
+    own = nodes_first(by_stream)  # [N, B, Ws+Wd]
+    index = jnp.arange(streams)
+    reduced = reduced.at[:, :, index, index].set(own)
+    if dense_x.shape[0]:
+        reduced = add_dense_rows(shape, data, theta, reduced, coefficient, dense_x, dense_r, dense_u, dense_ud)
+    at = jnp.arange(served)
+    slack = theta.u + (1.0 - data.row_active.demand)
+    reduced = reduced.at[:, :, at, at].add(nodes_first(slack))
+
+    served_inverse = inverse_factor(reduced[:, :, :served, :served], REGULARISATION)
+    shared_served = served_inverse @ reduced[:, :, :served, served:]
+    lower = (reduced[:, :, served:, served:] - jnp.swapaxes(shared_served, -1, -2) @ shared_served).sum(1)
+    node_slack = jnp.concatenate(
+        [theta.ud + (1.0 - data.row_active.deferred), theta.t + theta.e + (1.0 - data.row_active.side)], axis=0
+    ).T
+    vi = jnp.arange(shared)
+    lower = lower.at[:, vi, vi].add(node_slack)
+    shared_inverse = inverse_factor(lower[:, :shared, :shared], REGULARISATION)
+    slot_shared = shared_inverse @ lower[:, :shared, shared:]
+
+    # S = R' N0^-1 R, gathered per capacity state before anything is expanded over acquisitions
+    held = shape.pools + shape.sides
+    alpha = nodes_first(data.availability)[:, None, :]  # [N, 1, G]
+    served_pool = coupling[:, :, :served] / nodes_first(pool_safe)[:, :, None, :] * alpha[:, :, None, :]
+    served_pool = served_inverse @ served_pool  # [N, B, Ws, G]
+    shared_pool = coupling[:, :, served:]
+    active_pool = nodes_first(data.row_active.capacity)
+    diagonal = (alpha * alpha * active_pool / nodes_first(pool_safe)).sum(1)
+    to_shared = (jnp.swapaxes(shared_served, -1, -2) @ served_pool).sum(1) - (
+        shared_pool * (alpha / nodes_first(pool_safe))[:, :, None, :]
+    ).sum(1)  # [N, V+M, G]
+    side_unit = jnp.zeros((shared + shape.slots, shape.sides), a.dtype)
+    side_unit = side_unit.at[shape.deferrable + jnp.arange(shape.sides), jnp.arange(shape.sides)].set(1.0)
+    side_unit = side_unit[None] * jnp.concatenate(
+        [jnp.ones((shape.nodes, shape.deferrable)), data.row_active.side.T, jnp.ones((shape.nodes, shape.slots))], axis=1
+    )[:, :, None]
+    to_shared = jnp.concatenate([to_shared, side_unit], axis=2)  # [N, V+M, G+K]
+    shared_outputs = shared_inverse @ to_shared[:, :shared]
+    stacked = jnp.concatenate(
+        [jnp.pad(served_pool.reshape(shape.nodes, shape.blocks * served, shape.pools), ((0, 0), (0, 0), (0, shape.sides))), shared_outputs],
+        axis=1,
+    )
+    state_schur = per_state(shape, data, stacked, jnp.pad(diagonal, ((0, 0), (0, shape.sides))))
+
+    # Held outputs enter their rows with a minus sign, a linking row's own output with a plus. Everything above used the plus, so the
+    # linking rows' unit below carries the minus: only the relative sign matters in R' N0^-1 R.
+    link_inverse, link_outputs = factor_links(shape, data, theta, lower, slot_shared, to_shared, shared_outputs)
+    is_limit = limit_is_inequality(shape, data)
+    limit = jnp.where(is_limit > 0, theta.f + (1.0 - data.row_active.limit), 1.0)
+    inner, left, gram = close_coupling(shape, data, theta, state_schur, link_outputs, link_inverse, is_limit / limit)
+    empty = jax.tree.map(lambda r: jnp.zeros((shape.border, *r.shape), r.dtype), data.rhs)
+    result = Factor(
+        theta, pool_safe, served_inverse, shared_served, shared_pool, shared_inverse, slot_shared, link_inverse, inner, left, limit,
+        gram, empty, empty, jnp.zeros((shape.border, shape.border), a.dtype),
+    )  # fmt: skip
+    return add_border(shape, data, result) if shape.border else result
+
+
+def dense_rows(shape: Shape, data: Data) -> tuple[Array, Array, Array, Array]:
+    """Coefficients of side rows and linking slots, stacked: over x [K+M, P, B, N], r, u, ud."""
+    k, b, n = shape.sides, shape.blocks, shape.nodes
+    dtype = data.a.dtype
+    local = data.slot_local
+    x = jnp.concatenate([data.side_x, data.slot_x * local[:, None, None, :]], axis=0)
+    r = jnp.concatenate([data.side_r, data.slot_r * local[:, None, None, :]], axis=0)
+    u = jnp.concatenate([jnp.zeros((k, shape.served, b, n), dtype), data.slot_u * local[:, None, None, :]], axis=0)
+    ud = jnp.concatenate([jnp.zeros((k, shape.deferrable, n), dtype), data.slot_ud * local[:, None, :]], axis=0)
+    return x, r, u, ud
+
+
+def add_dense_rows(shape, data, theta, reduced, coefficient, dense_x, dense_r, dense_u, dense_ud):
+    """Entries of A Theta A' between dense rows and streams, and among dense rows. The unserved work of deferrable streams belongs to
+    the node, not to a block: it is added in block 0, which the sum over blocks then counts once."""
+    streams = shape.served + shape.deferrable
+    rows = dense_x.shape[0]
+    first_block = (jnp.arange(shape.blocks) == 0).astype(data.a.dtype)
+
+    def with_streams(cx, cu, cud):
+        by_stream = segment_sum(coefficient * cx * theta.x, data.pair_stream, streams + 1)[:streams]
+        unserved = jnp.concatenate([cu * theta.u, (cud * theta.ud)[:, None, :] * first_block[None, :, None]], axis=0)
+        return by_stream + unserved
+
+    cross = jnp.transpose(jax.vmap(with_streams)(dense_x, dense_u, dense_ud), (3, 2, 0, 1))  # [N, B, rows, streams]
+    reduced = reduced.at[:, :, streams:, :streams].add(cross)
+    reduced = reduced.at[:, :, :streams, streams:].add(jnp.swapaxes(cross, -1, -2))
+
+    def among(i, j):
+        value = (dense_x[i] * dense_x[j] * theta.x).sum(0) + (dense_r[i] * dense_r[j] * theta.r).sum(0)
+        value = value + (dense_u[i] * dense_u[j] * theta.u).sum(0)
+        return value + (dense_ud[i] * dense_ud[j] * theta.ud).sum(0)[None, :] * first_block[:, None]  # [B, N]
+
+    index = jnp.arange(rows)
+    block = jax.lax.map(lambda i: jax.lax.map(lambda j: among(i, j), index), index)  # [rows, rows, B, N]
+    return reduced.at[:, :, streams:, streams:].add(jnp.transpose(block, (3, 2, 0, 1)))
+
+
+def per_state(shape: Shape, data: Data, stacked: Array, diagonal: Array) -> Array:
+    """sum over the nodes of a state of stacked' stacked + diag: [Q, G', G']. Streams over chunks of nodes, so that nothing of size
+    nodes x pools x pools is kept."""
+    held = shape.pools + shape.sides
+    chunk = max(1, min(shape.nodes, 32))
+    while shape.nodes % chunk:
+        chunk -= 1
+    groups = shape.nodes // chunk
+
+    def body(total, part):
+        rows, states = part
+        return total + segment_sum(jnp.einsum("nkg,nkh->ngh", rows, rows), states, shape.states), None
+
+    zero = jnp.zeros((shape.states, held, held), stacked.dtype)
+    parts = (stacked.reshape(groups, chunk, *stacked.shape[1:]), data.state_of_node.reshape(groups, chunk))
+    total, _ = jax.lax.scan(body, zero, parts)
+    index = jnp.arange(held)
+    return total.at[:, index, index].add(segment_sum(diagonal, data.state_of_node, shape.states))
+
+
+def factor_links(shape, data, theta, lower, slot_shared, to_shared, shared_outputs):
+    """Per scenario: the Schur complement of its linking rows, and their coupling with the outputs, [scenarios, Rs, O]."""
+    if not shape.scenarios:
+        dtype = data.a.dtype
+        return jnp.zeros((0, 0, 0), dtype), jnp.zeros((0, 0, shape.outputs), dtype)
+    shared, count = shape.deferrable + shape.sides, shape.links_per_scenario
+    held = shape.pools + shape.sides
+    corner = lower[:, shared:, shared:] - jnp.swapaxes(slot_shared, -1, -2) @ slot_shared  # [N, M, M]
+    outputs = to_shared[:, shared:] - jnp.swapaxes(slot_shared, -1, -2) @ shared_outputs  # [N, M, G']
+    pad = jnp.concatenate([data.link_scenario, jnp.full(1, shape.scenarios)])
+    position = jnp.concatenate([data.link_position, jnp.zeros(1, data.link_position.dtype)])
+    scenario, place = pad[data.slot_link].T, position[data.slot_link].T  # [N, M]
+    flat_row = jnp.minimum(scenario, shape.scenarios) * count + place
+    size = (shape.scenarios + 1) * count
+    matrix = jnp.zeros((size, count), lower.dtype)
+    matrix = matrix.at[flat_row[:, :, None], place[:, None, :]].add(corner)
+    coupling = jnp.zeros((size, shape.states * held), lower.dtype)
+    column = data.state_of_node[:, None] * held + jnp.arange(held)[None]
+    coupling = coupling.at[flat_row[:, :, None], column[:, None, :]].add(outputs)
+    matrix = matrix.reshape(shape.scenarios + 1, count, count)[: shape.scenarios]
+    own = (theta.l + theta.h) * data.row_active.link
+    at = jnp.minimum(data.link_scenario, shape.scenarios) * count + data.link_position
+    diagonal = jnp.zeros(size, lower.dtype).at[at].add(own)[: shape.scenarios * count].reshape(shape.scenarios, count)
+    real = jnp.zeros(size, lower.dtype).at[at].add(data.row_active.link)[: shape.scenarios * count].reshape(shape.scenarios, count)
+    index = jnp.arange(count)
+    matrix = matrix.at[:, index, index].add(diagonal + (1.0 - jnp.minimum(real, 1.0)))
+    inverse = inverse_factor(matrix, REGULARISATION)
+    link_unit = jnp.zeros((size, shape.links), lower.dtype).at[at, jnp.arange(shape.links)].add(-data.row_active.link)
+    whole = jnp.concatenate([coupling, jnp.zeros((size, shape.limits), lower.dtype), link_unit], axis=1)
+    whole = whole[: shape.scenarios * count].reshape(shape.scenarios, count, shape.outputs)
+    return inverse, inverse @ whole
+
+
+def limit_is_inequality(shape: Shape, data: Data) -> Array:
+    """1 for active limits that are no border rows."""
+    rows = jnp.ones(shape.limits + shape.links + 1, data.a.dtype).at[data.border_row].set(0.0)
+    return rows[: shape.limits] * data.row_active.limit
+
+
+def close_coupling(shape, data, theta, state_schur, link_outputs, link_inverse, limit_inverse):
+    """Factor the inner system, over acquisitions or over outputs."""
+    dtype = data.a.dtype
+    held_size = shape.states * (shape.pools + shape.sides)
+    held = shape.pools + shape.sides
+    if shape.acquisition_space:
+        dense = jnp.zeros((shape.outputs, shape.acquisitions), dtype).at[data.u_row, data.u_col].add(data.u_value)
+        dense = dense * data.active.z[None]
+        by_state = dense[:held_size].reshape(shape.states, held, shape.acquisitions)
+        weighted = (state_schur @ by_state).reshape(held_size, shape.acquisitions)
+        matrix = dense[:held_size].T @ weighted
+        limits = dense[held_size : held_size + shape.limits]
+        matrix = matrix + limits.T @ (limits * limit_inverse[:, None])
+        if shape.scenarios:
+            linked = link_outputs.reshape(-1, shape.outputs) @ dense
+            matrix = matrix + linked.T @ linked
+        index = jnp.arange(shape.acquisitions)
+        own = jnp.where(theta.z > 0, 1.0 / jnp.where(theta.z > 0, theta.z, 1.0), 1.0)
+        matrix = matrix.at[index, index].add(own)
+        return inverse_factor(matrix, REGULARISATION), jnp.zeros((0, 0), dtype), dense
+    size = shape.outputs
+    entries = segment_sum(data.gram_value * theta.z[data.gram_col], data.gram_target, size * size + 1)
+    gram = entries[: size * size].reshape(size, size)
+    if shape.scenarios:
+        whole = jnp.zeros((size, size), dtype)
+        index = (jnp.arange(held_size)).reshape(shape.states, held)
+        whole = whole.at[index[:, :, None], index[:, None, :]].set(state_schur)
+        at = held_size + jnp.arange(shape.limits)
+        whole = whole.at[at, at].set(limit_inverse)
+        linked = link_outputs.reshape(-1, size)
+        left, inverse = lower_root(whole + linked.T @ linked)
+        middle = left.T @ (gram @ left)
+        left = (left, inverse)
+    else:
+        left, inverse = lower_root(state_schur)
+        root = jnp.sqrt(limit_inverse)
+        middle = apply_left_transposed(shape, left, root, apply_left_transposed(shape, left, root, gram).T)
+        left = (left, inverse, root)
+    index = jnp.arange(size)
+    return inverse_factor(middle.at[index, index].add(1.0), 0.0), left, gram
+
+
+def lower_root(matrix: Array) -> tuple[Array, Array]:
+    """L with L L' close to a positive semidefinite matrix [..., n, n], and L^-1; rows without any entry stay zero in both."""
+    diagonal = jnp.diagonal(matrix, axis1=-2, axis2=-1)
+    scale = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1.0)), 0.0)
+    eye = jnp.eye(matrix.shape[-1], dtype=matrix.dtype)
+    scaled = matrix * scale[..., :, None] * scale[..., None, :] + (1.0 - (scale > 0))[..., None, :] * eye
+    factor = jax.lax.linalg.cholesky(scaled + 1e-15 * eye, symmetrize_input=False)
+    failed = ~jnp.isfinite(factor).all(axis=(-2, -1), keepdims=True)
+    again = jax.lax.cond(failed.any(), lambda: jax.lax.linalg.cholesky(scaled + 1e-9 * eye, symmetrize_input=False), lambda: factor)
+    factor = jnp.where(failed, jnp.where(jnp.isfinite(again), again, eye), factor)
+    inverse = jax.lax.linalg.triangular_solve(factor, jnp.broadcast_to(eye, factor.shape), left_side=True, lower=True)
+    root = jnp.where(scale > 0, jnp.sqrt(jnp.where(diagonal > 0, diagonal, 0.0)), 0.0)
+    return factor * root[..., :, None], inverse * scale[..., None, :]
+
+
+def apply_left_transposed(shape: Shape, left: Array, root: Array, matrix: Array) -> Array:
+    """L' matrix for the block-diagonal L = (state blocks, limits); linking outputs are border rows here and carry L = 0."""
+    held = shape.pools + shape.sides
+    held_size = shape.states * held
+    blocks = matrix[:held_size].reshape(shape.states, held, -1)
+    top = (jnp.swapaxes(left, -1, -2) @ blocks).reshape(held_size, -1)
+    middle = matrix[held_size : held_size + shape.limits] * root[:, None]
+    return jnp.concatenate([top, middle, jnp.zeros_like(matrix[held_size + shape.limits :])], axis=0)
+
+
+def apply_left(shape: Shape, left: Array, root: Array, vector: Array) -> Array:
+    """L vector, same L."""
+    held = shape.pools + shape.sides
+    held_size = shape.states * held
+    top = times(left, vector[:held_size].reshape(shape.states, held)).reshape(-1)
+    return jnp.concatenate([top, vector[held_size : held_size + shape.limits] * root, jnp.zeros_like(vector[held_size + shape.limits :])])
+
+
+def inner_solve(shape: Shape, data: Data, f: Factor, g: Array) -> Array:
+    """(G^-1 + S)^-1 g over the outputs."""
+    if shape.acquisition_space:
+        return f.gram @ times_transposed(f.inner, times(f.inner, f.gram.T @ g))
+    if shape.scenarios:
+        left, inverse = f.left
+
+        def approximate(residual):
+            return left @ times_transposed(f.inner, times(f.inner, inverse @ residual))
+
+        def compliance(v):
+            return left @ (left.T @ v)
+    else:
+        left, inverse, root = f.left
+        reciprocal = jnp.where(root > 0, 1.0 / jnp.where(root > 0, root, 1.0), 0.0)
+
+        def approximate(residual):
+            small = times_transposed(f.inner, times(f.inner, apply_left(shape, inverse, reciprocal, residual)))
+            return apply_left(shape, left, root, small)
+
+        def compliance(v):
+            return apply_left(shape, left, root, apply_left_transposed(shape, left, root, v[:, None])[:, 0])
+
+    price = approximate(g)
+    for _ in range(INNER):
+        price = price + approximate(g - price - compliance(f.gram @ price))
+    return f.gram @ price
+
+
+def solve_recourse(shape: Shape, data: Data, f: Factor, rhs: Rows) -> Rows:
+    """N0^-1 rhs: everything but acquisitions and border."""
+    shared = shape.deferrable + shape.sides
+    coefficient = pair_coefficient(shape, data)
+    a = data.a[:, None, :]
+    streams = shape.served + shape.deferrable
+    scaled = rhs.capacity / f.pool * data.row_active.capacity
+    # the sparse product E_s t for served rows, dense for shared rows
+    pulled = segment_sum(coefficient * a * f.theta.x * scaled[data.pair_pool], data.pair_stream, streams + 1)
+    b_served = nodes_first(rhs.demand - pulled[: shape.served])  # [N, B, Ws]
+    b_shared = jnp.concatenate([rhs.deferred, rhs.side, slot_rhs(shape, data, rhs.link)], axis=0).T
+    b_shared = b_shared - times(f.shared_pool, nodes_first(scaled)).sum(1)
+    y_served = times(f.served, b_served)
+    b_shared = b_shared - times_transposed(f.shared_served, y_served).sum(1)
+    y_shared = times(f.shared, b_shared[:, :shared])
+    link = jnp.zeros_like(rhs.link)
+    slots = jnp.zeros((shape.nodes, shape.slots), y_shared.dtype)
+    if shape.scenarios:
+        link = solve_links(shape, data, f, rhs.link, b_shared[:, shared:] - times_transposed(f.slot_shared, y_shared))
+        slots = jnp.concatenate([link, jnp.zeros(1, link.dtype)])[data.slot_link].T * data.slot_local.T
+        y_shared = y_shared - times(f.slot_shared, slots)
+    shared_y = times_transposed(f.shared, y_shared)
+    both = jnp.concatenate([shared_y, slots], axis=1)
+    served_y = times_transposed(f.served, y_served - times(f.shared_served, both[:, None, :]))
+    demand = nodes_first(served_y)
+    deferred, side = shared_y[:, : shape.deferrable].T, shared_y[:, shape.deferrable :].T
+    pull = segment_sum(
+        coefficient * a * f.theta.x * jnp.concatenate([demand, jnp.zeros_like(pulled[shape.served :])])[data.pair_stream],
+        data.pair_pool,
+        shape.pools,
+    )
+    pull = pull + nodes_first(times_transposed(f.shared_pool, jnp.broadcast_to(both[:, None, :], (shape.nodes, shape.blocks, both.shape[1]))))
+    capacity = (rhs.capacity - pull) / f.pool * data.row_active.capacity
+    return Rows(demand, deferred, capacity, side, rhs.limit / f.limit * limit_is_inequality(shape, data), link)
+
+
+def slot_rhs(shape: Shape, data: Data, link: Array) -> Array:
+    """Slots start at zero: the right-hand side of a linking row is added once, per scenario."""
+    return jnp.zeros((shape.slots, shape.nodes), link.dtype)
+
+
+def solve_links(shape: Shape, data: Data, f: Factor, rhs_link: Array, reduced: Array) -> Array:
+    """Linking rows of all scenarios: reduced [N, M] are the nodes' contributions."""
+    count = shape.links_per_scenario
+    local = (reduced * data.slot_local.T).T
+    gathered = rhs_link + segment_sum(local.reshape(-1), data.slot_link.reshape(-1), shape.links + 1)[: shape.links]
+    at = jnp.minimum(data.link_scenario, shape.scenarios) * count + data.link_position
+    size = (shape.scenarios + 1) * count
+    own = (data.link_scenario < shape.scenarios).astype(gathered.dtype) * data.row_active.link
+    rhs = jnp.zeros(size, gathered.dtype).at[at].add(gathered * own)
+    rhs = rhs[: shape.scenarios * count].reshape(shape.scenarios, count)
+    solution = times_transposed(f.link, times(f.link, rhs)).reshape(-1)
+    return jnp.concatenate([solution, jnp.zeros(count, solution.dtype)])[at] * own
+
+
+def solve_rest(shape: Shape, data: Data, f: Factor, rhs: Rows) -> Rows:
+    """All rows but the border."""
+    y = solve_recourse(shape, data, f, rhs)
+    v = inner_solve(shape, data, f, row_outputs(shape, data, y))
+    push = solve_recourse(shape, data, f, output_rows(shape, data, v))
+    return jax.tree.map(jnp.subtract, y, push)
+
+
+def border_mask(shape: Shape, data: Data) -> Rows:
+    """1 on border rows, leaves as Rows."""
+    rows = jnp.zeros(shape.limits + shape.links + 1, data.a.dtype).at[data.border_row].set(1.0)
+    zero = jax.tree.map(jnp.zeros_like, data.rhs)
+    return zero._replace(limit=rows[: shape.limits], link=rows[shape.limits : shape.limits + shape.links])
+
+
+def border_values(shape: Shape, data: Data, y: Rows) -> Array:
+    """[border] entries of y at the border rows (0 for padding)."""
+    return jnp.concatenate([y.limit, y.link, jnp.zeros(1, y.limit.dtype)])[data.border_row]
+
+
+def add_border(shape: Shape, data: Data, f: Factor) -> Factor:
+    """Eliminate the rest for every border row; the Schur complement is dense and small."""
+    mask = border_mask(shape, data)
+    zero = jax.tree.map(jnp.zeros_like, data.rhs)
+
+    def column(row):
+        limit = jnp.zeros(shape.limits + shape.links + 1, data.a.dtype).at[row].set(1.0)
+        unit = zero._replace(limit=limit[: shape.limits], link=limit[shape.limits : shape.limits + shape.links])
+        full = apply(shape, data, jax.tree.map(jnp.multiply, f.theta, transpose(shape, data, unit)))
+        rest = jax.tree.map(lambda p, m: p * (1.0 - m), full, mask)
+        return rest, solve_rest(shape, data, f, rest), border_values(shape, data, full)
+
+    rest, solved, corner = jax.lax.map(column, data.border_row)
+    matrix = corner - sum(
+        jnp.tensordot(a.reshape(shape.border, -1), b.reshape(shape.border, -1), ((1,), (1,))) for a, b in zip(rest, solved, strict=True)
+    )
+    matrix = 0.5 * (matrix + matrix.T)
+    index = jnp.arange(shape.border)
+    padding = (data.border_row >= shape.limits + shape.links).astype(matrix.dtype)
+    matrix = matrix.at[index, index].add(padding)
+    return f._replace(border_rows=rest, border_solved=solved, border=inverse_factor(matrix, 1e-12))
+
+
+def solve(shape: Shape, data: Data, f: Factor, rhs: Rows) -> Rows:
+    """Approximate solution of A Theta A' dy = rhs (exact up to rounding and regularisation): the preconditioner of the refinement."""
+    rhs = jax.tree.map(jnp.multiply, rhs, data.row_active)
+    if not shape.border:
+        return solve_rest(shape, data, f, rhs)
+    mask = border_mask(shape, data)
+    rest = jax.tree.map(lambda p, m: p * (1.0 - m), rhs, mask)
+    y = solve_rest(shape, data, f, rest)
+    reduced = border_values(shape, data, rhs) - sum(
+        jnp.tensordot(a.reshape(shape.border, -1), b.reshape(-1), 1) for a, b in zip(f.border_rows, y, strict=True)
+    )
+    own = times_transposed(f.border, times(f.border, reduced))
+    y = jax.tree.map(lambda p, s: p - jnp.tensordot(own, s, 1), y, f.border_solved)
+    both = jnp.zeros(shape.limits + shape.links + 1, own.dtype).at[data.border_row].add(own)
+    return y._replace(limit=y.limit + both[: shape.limits], link=y.link + both[shape.limits : shape.limits + shape.links])

@@ -1,0 +1,104 @@
+"""Primal-dual interior point: Mehrotra predictor-corrector with centrality correctors, one factorisation per iteration.
+
+`interior_point(program)` is a generator of iterates; who consumes it decides when an answer is good enough (the certificate, never
+the solver). It stops by itself when it can no longer make progress.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+
+from optimizer.program import Multipliers, Plan
+from optimizer.solver import newton
+from optimizer.solver.layout import Layout
+from optimizer.solver.postsolve import complete
+from optimizer.solver.structure import State
+
+CORRECTORS = 2
+BOUNDARY = 0.9995
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """What one iteration reached; `plan` and `multipliers` fetch the point to the host when asked."""
+
+    layout: Layout
+    state: State
+    iteration: int
+    mu: float
+    primal_cost: float  # dollars
+    dual_cost: float
+    primal_error: float  # relative, scaled
+    dual_error: float
+    step_primal: float
+    step_dual: float
+    sigma: float
+    correctors: int
+    refinement_rounds: int
+    refinement_error: float
+
+    @property
+    def gap_estimate(self) -> float:
+        """Relative duality gap as the iteration sees it; the certificate decides."""
+        return abs(self.primal_cost - self.dual_cost) / max(1.0, abs(self.primal_cost))
+
+    def plan(self) -> Plan:
+        return self.layout.plan(self.state.v)
+
+    def multipliers(self) -> Multipliers:
+        return complete(self.layout, self.layout.multipliers(self.state.y))
+
+
+def interior_point(layout: Layout, max_iterations: int = 100) -> Iterator[Iterate]:
+    """Yield iterates until progress ends; the first is the starting point (iteration 0)."""
+    shape, data = layout.shape, layout.data
+    state = newton.starting_point(shape, data)
+    steps = (0.0, 0.0, 1.0, 0, 0, 0.0)
+    money = layout.scales.money
+    offset = fixed_cost(layout)
+    stuck = 0
+    for iteration in range(max_iterations + 1):
+        res = newton.residuals(shape, data, state)
+        mu = float(res.mu)
+        if not np.isfinite(mu):
+            return
+        yield Iterate(
+            layout, state, iteration, mu, float(res.primal_cost) * money + offset, float(res.dual_cost) * money + offset,
+            float(res.primal_error), float(res.dual_error), *steps,
+        )  # fmt: skip
+        f = newton.factor(shape, data, res.theta)
+        tolerance = jnp.asarray(1e-9)
+        targets = newton.affine_targets(shape, data, state)
+        affine = newton.direction(shape, data, state, f, res, *targets, jnp.asarray(1e-6))
+        *targets, sigma, _ = newton.mehrotra_targets(shape, data, state, affine, res.mu)
+        best = newton.direction(shape, data, state, f, res, *targets, tolerance)
+        rounds = int(affine.rounds) + int(best.rounds)
+        correctors = 0
+        for _ in range(CORRECTORS):
+            p, d = float(best.step_primal), float(best.step_dual)
+            if min(p, d) > 0.95:
+                break
+            targets = newton.centrality_targets(shape, data, state, best, *targets, sigma * res.mu, jnp.asarray(0.1))
+            trial = newton.direction(shape, data, state, f, res, *targets, tolerance)
+            rounds += int(trial.rounds)
+            if float(trial.step_primal) + float(trial.step_dual) < p + d + 0.02:
+                break
+            best, correctors = trial, correctors + 1
+        p, d = BOUNDARY * float(best.step_primal), BOUNDARY * float(best.step_dual)
+        if not np.isfinite(p + d) or not np.isfinite(float(best.error)):
+            return
+        state = newton.step(shape, data, state, best, p, d)
+        steps = (p, d, float(sigma), correctors, rounds, float(best.error))
+        stuck = stuck + 1 if max(p, d) < 1e-3 else 0
+        if stuck >= 5:
+            return
+
+
+def fixed_cost(layout: Layout) -> float:
+    """Cost that the solver does not see: the constant, and acquisitions at their lower bound or fixed."""
+    p = layout.program
+    return float(p.constant + p.acquisition_cost @ layout.presolved.z_lower)

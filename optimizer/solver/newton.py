@@ -1,0 +1,233 @@
+"""One iteration's pieces: residuals, Theta, the Newton direction with its refinement, complementarity targets, the step.
+
+Newton system for targets (tl, tu) of the complementarity products:
+    A dv = rp,   A' dy + dzl - dzu = rd,   dv + dw = ru,   zl dv + v dzl = tl,   zu dw + w dzu = tu
+eliminated to  (A Theta A') dy = rp - A Theta g,  g = tl/v - (tu - zu ru)/w - rd,  dv = Theta (A' dy + g),  1/Theta = zl/v + zu/w.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optimizer.solver import factor as factoring
+from optimizer.solver.factor import Factor
+from optimizer.solver.operators import apply, dot, normal, transpose
+from optimizer.solver.structure import Array, Columns, Data, Rows, Shape, State
+
+REFINEMENT_ROUNDS = 20
+
+# The starting point: variables and duals at least their mean size, products at least this share of their mean. Smaller floors cost 6-10
+# iterations of tiny steps on the reference family.
+PRIMAL_FLOOR = 1.0
+DUAL_FLOOR = 1.0
+LEAST_PRODUCT = 0.01
+
+
+class Residual(NamedTuple):
+    primal: Rows  # b - A v
+    dual: Columns  # c - A' y - zl + zu
+    width: Columns  # upper - v - w
+    theta: Columns
+    mu: Array
+    primal_cost: Array
+    dual_cost: Array
+    primal_error: Array  # relative, infinity norm
+    dual_error: Array
+
+
+class Direction(NamedTuple):
+    dv: Columns
+    dw: Columns
+    dy: Rows
+    dzl: Columns
+    dzu: Columns
+    step_primal: Array  # largest step to the boundary, at most 1
+    step_dual: Array
+    rounds: Array  # refinement rounds used
+    error: Array  # relative residual of the normal equations
+
+
+def norm(tree: Rows | Columns) -> Array:
+    return jnp.sqrt(dot(tree, tree))
+
+
+def largest(tree: Rows | Columns) -> Array:
+    return jnp.max(jnp.stack([jnp.max(jnp.abs(a), initial=0.0) for a in tree]))
+
+
+def mul(a, b):
+    return jax.tree.map(jnp.multiply, a, b)
+
+
+@partial(jax.jit, static_argnums=0)
+def residuals(shape: Shape, data: Data, s: State) -> Residual:
+    """Everything that the present point decides."""
+    ax, aty = apply(shape, data, s.v), transpose(shape, data, s.y)
+    primal = jax.tree.map(lambda b, q, m: (b - q) * m, data.rhs, ax, data.row_active)
+    dual = jax.tree.map(lambda c, q, l, u, m: (c - q - l + u) * m, data.cost, aty, s.zl, s.zu, data.active)
+    width = jax.tree.map(lambda u, v, w, m: (u - v - w) * m, data.upper, s.v, s.w, data.bounded)
+    theta = jax.tree.map(
+        lambda zl, v, zu, w, m, b: m / (zl / v + b * zu / w + (1.0 - m)), s.zl, s.v, s.zu, s.w, data.active, data.bounded
+    )
+    count = sum(a.sum() for a in data.active) + sum(a.sum() for a in data.bounded)
+    gap = dot(mul(s.v, data.active), s.zl) + dot(mul(s.w, data.bounded), s.zu)
+    primal_cost = dot(data.cost, mul(s.v, data.active))
+    dual_cost = dot(data.rhs, mul(s.y, data.row_active)) - dot(mul(data.upper, data.bounded), s.zu)
+    return Residual(
+        primal, dual, width, theta, gap / count, primal_cost, dual_cost,
+        largest(primal) / (1.0 + largest(data.rhs)), largest(dual) / (1.0 + largest(data.cost)),
+    )  # fmt: skip
+
+
+factor = partial(jax.jit, static_argnums=0)(factoring.factor)
+
+
+def refine(shape: Shape, data: Data, f: Factor, rhs: Rows, tolerance: Array) -> tuple[Rows, Array, Array]:
+    """Conjugate gradients on (A Theta A') y = rhs, preconditioned by the factor; keeps the best iterate."""
+
+    def cond(carry):
+        _, _, _, _, rounds, _, error = carry
+        return (rounds < REFINEMENT_ROUNDS) & (error > tolerance)
+
+    def body(carry):
+        y, r, p, rz, rounds, best, error = carry
+        q = normal(shape, data, f.theta, p)
+        alpha = rz / jnp.maximum(dot(p, q), jnp.finfo(rz.dtype).tiny)
+        y = jax.tree.map(lambda a, b: a + alpha * b, y, p)
+        r = jax.tree.map(lambda a, b: a - alpha * b, r, q)
+        z = factoring.solve(shape, data, f, r)
+        new = dot(r, z)
+        now = norm(r)
+        better = now < error
+        best = jax.tree.map(lambda a, b: jnp.where(better, a, b), y, best)
+        beta = new / jnp.maximum(rz, jnp.finfo(rz.dtype).tiny)
+        p = jax.tree.map(lambda a, b: a + beta * b, z, p)
+        # A direction that lost descent, or no longer finite, ends the refinement.
+        rounds = jnp.where((new > 0) & jnp.isfinite(now), rounds + 1, REFINEMENT_ROUNDS)
+        return y, r, p, new, rounds, best, jnp.minimum(jnp.where(jnp.isfinite(now), now, error), error)
+
+    start = factoring.solve(shape, data, f, rhs)
+    r = jax.tree.map(jnp.subtract, rhs, normal(shape, data, f.theta, start))
+    z = factoring.solve(shape, data, f, r)
+    carry = (start, r, z, dot(r, z), jnp.asarray(0), start, norm(r))
+    *_, rounds, best, error = jax.lax.while_loop(cond, body, carry)
+    return best, rounds, error
+
+
+@partial(jax.jit, static_argnums=0)
+def direction(
+    shape: Shape, data: Data, s: State, f: Factor, res: Residual, target_lower: Columns, target_upper: Columns, tolerance: Array
+) -> Direction:
+    """Newton direction for the given complementarity targets; `tolerance` is relative to the right-hand side."""
+    g = jax.tree.map(
+        lambda tl, v, tu, zu, ru, w, rd, m, b: m * (tl / v - b * (tu - zu * ru) / w - rd),
+        target_lower, s.v, target_upper, s.zu, res.width, s.w, res.dual, data.active, data.bounded,
+    )  # fmt: skip
+    rhs = jax.tree.map(jnp.subtract, res.primal, apply(shape, data, mul(res.theta, g)))
+    size = norm(rhs)
+    dy, rounds, error = refine(shape, data, f, rhs, tolerance * size)
+    dv = jax.tree.map(lambda t, a, b: t * (a + b), res.theta, transpose(shape, data, dy), g)
+    dzl = jax.tree.map(lambda tl, zl, d, v, m: m * (tl - zl * d) / v, target_lower, s.zl, dv, s.v, data.active)
+    dw = jax.tree.map(lambda ru, d, b: b * (ru - d), res.width, dv, data.bounded)
+    dzu = jax.tree.map(lambda tu, zu, d, w, b: b * (tu - zu * d) / w, target_upper, s.zu, dw, s.w, data.bounded)
+    primal = jnp.minimum(to_boundary(s.v, dv), to_boundary(s.w, dw))
+    dual = jnp.minimum(to_boundary(s.zl, dzl), to_boundary(s.zu, dzu))
+    return Direction(dv, dw, dy, dzl, dzu, primal, dual, rounds, error / jnp.maximum(size, 1e-300))
+
+
+def to_boundary(value: Columns, change: Columns) -> Array:
+    """Largest step in [0, 1] that keeps value + step * change >= 0 (inactive entries do not change)."""
+    steps = [jnp.min(jnp.where(d < 0, -a / jnp.where(d < 0, d, -1.0), jnp.inf), initial=jnp.inf) for a, d in zip(value, change, strict=True)]
+    return jnp.minimum(jnp.min(jnp.stack(steps)), 1.0)
+
+
+@partial(jax.jit, static_argnums=0)
+def affine_targets(shape: Shape, data: Data, s: State) -> tuple[Columns, Columns]:
+    """Products driven to zero."""
+    del shape, data
+    return jax.tree.map(lambda v, z: -v * z, s.v, s.zl), jax.tree.map(lambda w, z: -w * z, s.w, s.zu)
+
+
+@partial(jax.jit, static_argnums=0)
+def mehrotra_targets(shape: Shape, data: Data, s: State, d: Direction, mu: Array) -> tuple[Columns, Columns, Array, Array]:
+    """Centring by (mu_affine / mu)^3 and the second-order term of the affine direction; also sigma and mu_affine."""
+    del shape
+    lower = [dot(mul(s.v, data.active), s.zl), dot(d.dv, s.zl), dot(s.v, d.dzl), dot(d.dv, d.dzl)]
+    upper = [dot(mul(s.w, data.bounded), s.zu), dot(d.dw, s.zu), dot(s.w, d.dzu), dot(d.dw, d.dzu)]
+    p, q = d.step_primal, d.step_dual
+    after = sum(a[0] + p * a[1] + q * a[2] + p * q * a[3] for a in (lower, upper))
+    count = sum(a.sum() for a in data.active) + sum(a.sum() for a in data.bounded)
+    ratio = jnp.clip(after / count / mu, 0.0, 1.0)
+    sigma = jnp.clip(ratio**3, 1e-6, 1.0)
+    tl = jax.tree.map(lambda v, z, a, b: sigma * mu - v * z - a * b, s.v, s.zl, d.dv, d.dzl)
+    tu = jax.tree.map(lambda w, z, a, b: sigma * mu - w * z - a * b, s.w, s.zu, d.dw, d.dzu)
+    return tl, tu, sigma, ratio
+
+
+@partial(jax.jit, static_argnums=0)
+def centrality_targets(
+    shape: Shape, data: Data, s: State, d: Direction, tl: Columns, tu: Columns, target_mu: Array, gain: Array
+) -> tuple[Columns, Columns]:
+    """Gondzio's corrector: products at a bolder trial point are pulled into [0.1, 10] x target_mu; the pull down is capped."""
+    del shape
+    p = jnp.minimum(d.step_primal + gain, 1.0)
+    q = jnp.minimum(d.step_dual + gain, 1.0)
+
+    def correct(v, dv, z, dz, t, m):
+        product = (v + p * dv) * (z + q * dz)
+        pull = jnp.clip(product, 0.1 * target_mu, 10.0 * target_mu) - product
+        return t + m * jnp.maximum(pull, -10.0 * target_mu)
+
+    new_l = jax.tree.map(correct, s.v, d.dv, s.zl, d.dzl, tl, data.active)
+    new_u = jax.tree.map(correct, s.w, d.dw, s.zu, d.dzu, tu, data.bounded)
+    return new_l, new_u
+
+
+@partial(jax.jit, static_argnums=0)
+def step(shape: Shape, data: Data, s: State, d: Direction, primal: Array, dual: Array) -> State:
+    """Move, keeping every active variable strictly positive."""
+    del shape
+
+    def move(a, da, m, length):
+        return jnp.where(m > 0, jnp.maximum(a + length * da, 1e-3 * jnp.finfo(a.dtype).tiny ** 0.5 + 1e-14 * a), 1.0)
+
+    def move_dual(a, da, m, length):
+        return jnp.where(m > 0, jnp.maximum(a + length * da, 1e-14 * a), 0.0)
+
+    return State(
+        v=jax.tree.map(partial(move, length=primal), s.v, d.dv, data.active),
+        w=jax.tree.map(partial(move, length=primal), s.w, d.dw, data.bounded),
+        y=jax.tree.map(lambda y, dy: y + dual * dy, s.y, d.dy),
+        zl=jax.tree.map(partial(move_dual, length=dual), s.zl, d.dzl, data.active),
+        zu=jax.tree.map(partial(move_dual, length=dual), s.zu, d.dzu, data.bounded),
+    )
+
+
+@partial(jax.jit, static_argnums=0)
+def starting_point(shape: Shape, data: Data) -> State:
+    """Mehrotra's least-squares point in the scaled space, with every variable and dual lifted off its bound."""
+    theta = data.active
+    f = factoring.factor(shape, data, theta)
+    tolerance = jnp.asarray(1e-6)
+    y, _, _ = refine(shape, data, f, data.rhs, tolerance * norm(data.rhs))
+    v = mul(theta, transpose(shape, data, y))
+    typical = sum(jnp.sum(jnp.abs(a)) for a in v) / sum(a.sum() for a in data.active)
+    floor = jnp.maximum(PRIMAL_FLOOR * typical, 1e-3)
+    v = jax.tree.map(lambda a, m, u, b: jnp.where(m > 0, jnp.where(b > 0, jnp.clip(a, jnp.minimum(floor, 0.25 * u), 0.5 * u), jnp.maximum(a, floor)), 1.0), v, data.active, data.upper, data.bounded)  # fmt: skip
+    w = jax.tree.map(lambda a, u, b: jnp.where(b > 0, u - a, 1.0), v, data.upper, data.bounded)
+    rhs = apply(shape, data, mul(theta, data.cost))
+    y, _, _ = refine(shape, data, f, rhs, tolerance * norm(rhs))
+    q = jax.tree.map(lambda c, t, m: (c - t) * m, data.cost, transpose(shape, data, y), data.active)
+    size = sum(jnp.sum(jnp.abs(a)) for a in q) / sum(a.sum() for a in data.active)
+    least = jnp.maximum(DUAL_FLOOR * size, 1e-3)
+    zl = jax.tree.map(lambda a, m, b: m * jnp.where(b > 0, jnp.maximum(a, 0.0) + least, jnp.maximum(a, least)), q, data.active, data.bounded)
+    zu = jax.tree.map(lambda a, b: b * (jnp.maximum(-a, 0.0) + least), q, data.bounded)
+    count = sum(a.sum() for a in data.active) + sum(a.sum() for a in data.bounded)
+    mu = (dot(mul(v, data.active), zl) + dot(mul(w, data.bounded), zu)) / count
+    zl = jax.tree.map(lambda z, a, m: m * jnp.maximum(z, LEAST_PRODUCT * mu / a), zl, v, data.active)
+    zu = jax.tree.map(lambda z, a, m: m * jnp.maximum(z, LEAST_PRODUCT * mu / a), zu, w, data.bounded)
+    return State(v, w, y, zl, zu)

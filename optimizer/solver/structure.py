@@ -1,0 +1,134 @@
+"""The shapes and arrays that the interior point works on: scaled, masked, padded, nodes last.
+
+Layout. Arrays over recourse nodes carry the node on the last axis and the block before it, so that one vector lane is one node:
+x is [P, B, N], a pool row [G, B, N], a side row [K, N]. Nothing of size (nodes x acquisitions) exists: acquisitions meet the nodes
+only through the outputs U z, with
+
+    U = [ held outputs (Q*(G+K)) ; limits (L) ; linking rows (R) ]        sparse, (O, Z), O = Q*(G+K) + L + R
+
+Equalities and their slacks (all variables >= 0 after shifting, optional upper bounds):
+
+    demand    sum_p x + u                              = d          [Ws, B, N]
+    deferred  sum_b sum_p h x + ud                     = D          [Wd, N]
+    capacity  sum_p a x - r + s - availability (U z)   = rhs        [G, B, N]
+    side      sum sx x + sum sr r - e + t - (U z)      = rhs        [K, N]
+    limit     U z + sign f                             = rhs        [L]
+    link      U z + (slot terms) + sign_h h + sign_l l = rhs        [R]
+
+A linking row reaches a node through a *slot*: node n has up to M slots, slot (m, n) belongs to linking row `slot_link[m, n]`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+Array = jax.Array | np.ndarray
+
+
+class Shape(NamedTuple):
+    """Static sizes after padding; together with the flags it is the compilation key."""
+
+    pairs: int
+    served: int
+    deferrable: int
+    pools: int
+    sides: int
+    blocks: int
+    nodes: int
+    states: int
+    acquisitions: int
+    limits: int
+    links: int
+    slots: int
+    scenarios: int  # groups of linking rows that are eliminated per scenario
+    links_per_scenario: int
+    border: int
+    outputs_nnz: int
+    gram_nnz: int
+    x_bounded: bool
+    acquisition_space: bool  # close the coupling system over acquisitions (True) or over outputs (False)
+
+    @property
+    def outputs(self) -> int:
+        return self.states * (self.pools + self.sides) + self.limits + self.links
+
+
+class Columns(NamedTuple):
+    """One array per kind of variable."""
+
+    x: Array  # [P, B, N] placement
+    u: Array  # [Ws, B, N] unserved
+    ud: Array  # [Wd, N] unserved of deferrable streams
+    r: Array  # [G, B, N] rent
+    s: Array  # [G, B, N] spare capacity
+    t: Array  # [K, N] slack of side rows
+    e: Array  # [K, N] priced slack of side rows
+    z: Array  # [Z] acquisitions
+    f: Array  # [L] slack of limits
+    l: Array  # [R] slack of linking rows  # noqa: E741
+    h: Array  # [R] priced slack of linking rows
+
+
+class Rows(NamedTuple):
+    """One array per kind of row."""
+
+    demand: Array  # [Ws, B, N]
+    deferred: Array  # [Wd, N]
+    capacity: Array  # [G, B, N]
+    side: Array  # [K, N]
+    limit: Array  # [L]
+    link: Array  # [R]
+
+
+class Data(NamedTuple):
+    """The scaled program on the device."""
+
+    # index arrays
+    pair_stream: Array  # int[P], row of the demand system: 0..Ws-1 served, Ws..Ws+Wd-1 deferrable, Ws+Wd free or padding
+    pair_pool: Array  # int[P]
+    state_of_node: Array  # int[N]
+    # coefficients
+    a: Array  # [P, N] chips per unit of work
+    h: Array  # [B, N] hours, as a share of the period
+    availability: Array  # [G, N]
+    side_x: Array  # [K, P, B, N]
+    side_r: Array  # [K, G, B, N]
+    slot_link: Array  # int[M, N], R for an unused slot
+    slot_x: Array  # [M, P, B, N]
+    slot_u: Array  # [M, Ws, B, N]
+    slot_ud: Array  # [M, Wd, N]
+    slot_r: Array  # [M, G, B, N]
+    slot_local: Array  # [M, N] 1 where the row is eliminated with its scenario, 0 for border rows and unused slots
+    link_scenario: Array  # int[R], group index, or `scenarios` for border and padding rows
+    link_position: Array  # int[R], place inside its group
+    u_row: Array  # int[E] ascending
+    u_col: Array  # int[E]
+    u_value: Array  # [E]
+    u_by_col: Array  # int[E] permutation that sorts by column
+    gram_target: Array  # int[T] ascending, row*O + row' of the entry; O*O for padding
+    gram_col: Array  # int[T]
+    gram_value: Array  # [T]
+    limit_sign: Array  # [L]
+    link_sign_l: Array  # [R]
+    link_sign_h: Array  # [R]
+    border_row: Array  # int[border], index into limits, then L + index into linking rows; L + R for padding
+    # the program
+    cost: Columns
+    rhs: Rows
+    upper: Columns  # 1 where unbounded
+    active: Columns  # 1.0 for a real variable, 0.0 for padding and presolved ones
+    bounded: Columns  # 1.0 where the upper bound is real
+    row_active: Rows
+
+
+class State(NamedTuple):
+    """A primal-dual point: v + w = upper where bounded, lower dual zl, upper dual zu."""
+
+    v: Columns
+    w: Columns
+    y: Rows
+    zl: Columns
+    zu: Columns

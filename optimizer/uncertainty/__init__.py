@@ -1,0 +1,1 @@
+"""What is known when: decision nodes, recourse nodes, probabilities."""
