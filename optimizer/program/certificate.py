@@ -17,7 +17,8 @@ from enum import Enum
 import numpy as np
 
 from optimizer.program.bound import Bound, clip_multipliers, lower_bound
-from optimizer.program.layout import node_chunks
+from optimizer.program.cost import cost
+from optimizer.program.infeasible import Infeasibility, farkas_margin
 from optimizer.program.program import Array, Multipliers, Plan, Program
 from optimizer.program.repair import repair
 from optimizer.program.rows import name_of, violation
@@ -57,31 +58,6 @@ class Certificate:
     @property
     def exit_code(self) -> int:
         return self.status.exit_code
-
-
-def cost(program: Program, plan: Plan) -> dict[str, float]:
-    """The plan's cost by part: acquisition, placement, unserved, rent, slack, constant, and their total."""
-    p, weight, template = program, program.node_weight, program.template_of_node
-    placement = []
-    for nodes in node_chunks(p):
-        at = p.placement_cost[template[nodes]]
-        placement.extend((weight[nodes] * np.einsum("nbp,nbp->n", at, plan.x[nodes])).tolist())
-    unserved = weight * ((p.unserved_cost[template] * plan.u).sum(axis=(1, 2)) + (p.unserved_cost_deferrable[template] * plan.ud).sum(axis=1))
-    rent = weight * (p.rent_cost * plan.r).sum(axis=(1, 2))
-    side = weight * (_where_finite(p.side_slack_cost) * plan.side_slack).sum(axis=1)
-    parts = {
-        "acquisition": math.fsum((p.acquisition_cost * plan.z).tolist()),
-        "placement": math.fsum(placement),
-        "unserved": math.fsum(unserved.tolist()),
-        "rent": math.fsum(rent.tolist()),
-        "slack": math.fsum(side.tolist()) + math.fsum((_where_finite(p.link_slack_cost) * plan.link_slack).tolist()),
-        "constant": float(p.constant),
-    }
-    return {"total": math.fsum(parts.values()), **parts}
-
-
-def _where_finite(values: Array) -> Array:
-    return np.where(np.isfinite(values), values, 0.0)
 
 
 def certify(program: Program, plan: Plan, multipliers: Multipliers, tolerance: float) -> Certificate:
@@ -137,3 +113,11 @@ def _judge(
 def _failed(reason: str, bound: Bound | None = None, multipliers: Multipliers | None = None, row: float = math.nan) -> Certificate:
     lower = bound.value if bound is not None else -math.inf
     return Certificate(Status.FAILED, reason, math.nan, lower, math.nan, math.nan, math.nan, None, multipliers, (), row)
+
+
+def infeasible_certificate(program: Program, infeasibility: Infeasibility) -> Certificate:
+    """INFEASIBLE if the Farkas multipliers prove it, checked again here; FAILED otherwise."""
+    if not farkas_margin(program, infeasibility.farkas) > 0:
+        return _failed("The multipliers do not prove that the limits contradict each other.")
+    nothing = math.nan
+    return Certificate(Status.INFEASIBLE, infeasibility.sentence, nothing, math.inf, nothing, nothing, nothing, None, None, (), nothing)

@@ -1,17 +1,18 @@
-"""Place missing work again, cheapest first: into held capacity that is spare, then into rent.
+"""Place missing work, cheapest first: into held capacity that is spare, then into rent.
 
-Works on a chunk of nodes. In every round each row of missing work asks for its cheapest open place; a place that is asked for more than it
-has gives every asker the same share. A round so finishes a row or exhausts a place. Work is placed only where that is
-cheaper, at the given prices, than leaving it unserved. Work that the plan leaves unserved on purpose stays out of places that a side or
+In every round each row of missing work asks for its cheapest open place; a place that is asked for more than it has gives every asker
+the same share. A round so finishes a row or exhausts a place. Work is placed only where that is cheaper, at the given
+prices, than leaving it unserved. Work that the plan leaves unserved on purpose stays out of places that a side or
 linking row puts a price on: the row's room is not known here, and at the optimum such a place is worth just as much as not serving.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from optimizer.program.bound import Reduced
-from optimizer.program.layout import Layout
 from optimizer.program.program import Array, Program
 
 ROUNDS = 32
@@ -19,49 +20,62 @@ TINY = 1e-14  # of demand or of capacity: less than this is nothing
 ON_PURPOSE = 1e-4  # of demand: the plan means to leave this work unserved
 
 
+@dataclass
+class Asks:
+    """Rows of missing work [m] and the places [m, c] that may take it; infinite rates close a place."""
+
+    missing: Array  # [m] units of the row
+    entry: Array  # int[m, c] flat index into x [n, B, P]; no two rows share one
+    units: Array | float  # [m, c] units of the row per unit of x
+    use: Array  # [m, c] capacity per unit of the row
+    place: Array  # int[m, c] flat index into [n, B, G]
+    rate: Array  # [m, c] cost of a unit on held capacity
+    rate_rented: Array  # [m, c] cost of a unit on rent
+    room: Array | None  # [m, c] what x may still grow, None where the row itself bounds it
+
+
+def spare_places(load: Array, capacity: Array, rent_most: Array) -> Array:
+    """Spare held capacity, then spare rent, flat [2 * n*B*G]; load, rent_most [n,B,G], capacity [n,G]."""
+    held = capacity[:, None, :]
+    owned = np.maximum(held - load, 0.0)
+    owned[owned <= TINY * held] = 0.0
+    rent = np.maximum(rent_most - np.maximum(load - held, 0.0), 0.0)
+    rent[rent <= TINY * rent_most] = 0.0
+    return np.concatenate([owned.ravel(), rent.ravel()])
+
+
 def refill(
     program: Program,
-    layout: Layout,
     nodes: slice,
     reduced: Reduced,
     x: Array,
-    load: Array,
-    capacity: Array,
-    rent_most: Array,
-    missing: Array,
-    missing_work: Array,
+    spare: Array,
+    missing: tuple[Array, Array],
     wished: tuple[Array, Array],
     box: Array | None,
 ) -> None:
-    """Raise x [n,B,P] in place. load [n,B,G], capacity [n,G], rent_most [n,B,G], missing [n,B,served], missing_work [n,deferrable];
-    wished: the plan's own unserved work, in the shapes of missing and missing_work."""
-    owned = np.maximum(capacity[:, None, :] - load, 0.0)
-    owned[owned <= TINY * capacity[:, None, :]] = 0.0
-    rent = np.maximum(rent_most - np.maximum(load - capacity[:, None, :], 0.0), 0.0)
-    rent[rent <= TINY * rent_most] = 0.0
-    spare = np.concatenate([owned.ravel(), rent.ravel()])
-    premium = np.maximum(reduced.r, 0.0)
-    template = program.template_of_node[nodes]
-    columns, exists = stream_columns(program)
+    """Raise x [n,B,P] of a chunk of nodes in place.
 
-    at = np.nonzero(missing > TINY * program.demand[nodes])
+    missing: served [n,B,served] and deferrable [n,deferrable] work not placed; wished: the plan's own unserved work in the same shapes;
+    box [n,B,P] where a placement has an upper bound of its own.
+    """
+    p, template = program, program.template_of_node[nodes]
+    columns, exists = stream_columns(p)
+    at = np.nonzero(missing[0] > TINY * p.demand[nodes])
     if len(at[0]):
         n, b, w = at
-        pair = columns[w]
-        block = np.broadcast_to(b[:, None], pair.shape)
-        meant = wished[0][at] > ON_PURPOSE * program.demand[nodes][at]
-        rows = n, block, pair, exists[w], np.ones(pair.shape), missing[at], reduced.u[at], meant
-        _place(program, x, spare, *rows, reduced, premium, template, box)
-    at = np.nonzero(missing_work > TINY * program.demand_deferrable[nodes])
+        meant = wished[0][at] > ON_PURPOSE * p.demand[nodes][at]
+        asks = _asks(p, template, reduced, missing[0][at], reduced.u[at], meant, exists[w], n, b[:, None], columns[w], None, x, box)
+        place_work(x, spare, asks)
+    at = np.nonzero(missing[1] > TINY * p.demand_deferrable[nodes])
     if len(at[0]):
         n, w = at
-        pair = np.repeat(columns[program.served + w][:, None, :], program.blocks, axis=1).reshape(len(w), -1)
-        open_pair = np.repeat(exists[program.served + w][:, None, :], program.blocks, axis=1).reshape(len(w), -1)
-        block = np.broadcast_to(np.repeat(np.arange(program.blocks), columns.shape[1]), pair.shape)
-        hours = program.block_hours[template[n][:, None], block]
-        meant = wished[1][at] > ON_PURPOSE * program.demand_deferrable[nodes][at]
-        rows = n, block, pair, open_pair, hours, missing_work[at], reduced.ud[at], meant
-        _place(program, x, spare, *rows, reduced, premium, template, box)
+        meant = wished[1][at] > ON_PURPOSE * p.demand_deferrable[nodes][at]
+        pair, open_pair = (np.tile(a[p.served + w], (1, p.blocks)) for a in (columns, exists))
+        block = np.repeat(np.arange(p.blocks), columns.shape[1])[None, :]
+        hours = p.block_hours[template[n]][:, block[0]]
+        asks = _asks(p, template, reduced, missing[1][at], reduced.ud[at], meant, open_pair, n, block, pair, hours, x, box)
+        place_work(x, spare, asks)
 
 
 def stream_columns(program: Program) -> tuple[Array, Array]:
@@ -73,72 +87,82 @@ def stream_columns(program: Program) -> tuple[Array, Array]:
     return np.where(exists, starts[:-1, None] + offset, 0), exists
 
 
-def _place(
-    program: Program,
-    x: Array,
-    spare: Array,
-    n: Array,
-    block: Array,
-    pair: Array,
-    exists: Array,
-    hours: Array,
+def _asks(
+    p: Program,
+    template: Array,
+    reduced: Reduced,
     missing: Array,
     worth: Array,
     meant: Array,
-    reduced: Reduced,
-    premium: Array,
-    template: Array,
+    exists: Array,
+    node: Array,
+    block: Array,
+    pair: Array,
+    units: Array | None,
+    x: Array,
     box: Array | None,
-) -> None:
-    """Rows of missing work: node n [m], missing [m], worth [m] of a unit, meant [m]; their columns [m, c]: block, pair, exists, hours."""
-    size = len(spare) // 2
-    node = n[:, None]
-    pool = program.pair_pool[pair]
-    place = np.ravel_multi_index((np.broadcast_to(node, pair.shape), block, pool), premium.shape)
-    use = program.pair_capacity[template[n][:, None], pair] / hours  # capacity per unit of work
-    rate = reduced.x[node, block, pair] / hours
-    rate_rented = rate + use * premium.ravel()[place]
-    rate = np.where(exists & (rate < worth[:, None]), rate, np.inf)
-    rate_rented = np.where(exists & (rate_rented < worth[:, None]), rate_rented, np.inf)
-    if box is not None:
-        rate = np.where(box[node, block, pair] > x[node, block, pair], rate, np.inf)
+) -> Asks:
+    """Rates of every place of every row; a place that costs more than the work is worth is closed. node [m], block [m,1] or [1,c]."""
+    cell = node[:, None] * p.blocks + block
+    entry, place = cell * p.pairs + pair, cell * p.pools + p.pair_pool[pair]
+    use = np.take(p.pair_capacity.ravel(), (template[node] * p.pairs)[:, None] + pair)
+    rate = np.take(reduced.x.ravel(), entry)
+    if units is not None:
+        use, rate = use / units, rate / units
+    rented = rate + use * np.take(np.maximum(reduced.r, 0.0).ravel(), place)
+    closed = ~exists
+    room = None
     if reduced.x_rows is not None:
-        rate = np.where(meant[:, None] & (reduced.x_rows[node, block, pair] > 0), np.inf, rate)
+        closed |= meant[:, None] & (np.take(reduced.x_rows.ravel(), entry) > 0)
+    if box is not None:
+        room = np.take(box.ravel(), entry) - np.take(x.ravel(), entry)
+        closed |= room <= 0
+    rate[closed | (rate >= worth[:, None])] = np.inf
+    closed = np.isinf(rate) | (rented >= worth[:, None])
     if reduced.r_rows is not None:
-        rate_rented = np.where(meant[:, None] & (reduced.r_rows.ravel()[place] > 0), np.inf, rate_rented)
-    rate_rented = np.where(np.isinf(rate), np.inf, rate_rented)
-    left = missing.copy()
-    alive = np.arange(len(n))
+        closed |= meant[:, None] & (np.take(reduced.r_rows.ravel(), place) > 0)
+    rented[closed] = np.inf
+    return Asks(missing.copy(), entry, 1.0 if units is None else units, use, place, rate, rented, room)
+
+
+def place_work(x: Array, spare: Array, asks: Asks) -> None:
+    """Hand out spare places to rows of missing work, in place: raises x (contiguous) and lowers spare and the rows' missing work."""
+    size, flat = len(spare) // 2, x.reshape(-1)
+    left, nothing = asks.missing, TINY * asks.missing
+    entry, use, place, rate, rented, room = asks.entry, asks.use, asks.place, asks.rate, asks.rate_rented, asks.room
+    units = np.broadcast_to(asks.units, use.shape)
     for _ in range(ROUNDS):
-        free = use[alive] == 0
-        here = place[alive]
-        asked = np.where((spare[here] > 0) | free, rate[alive], np.where(spare[here + size] > 0, rate_rented[alive], np.inf))
+        asked = np.where(np.take(spare, place) > 0, rate, np.where(np.take(spare, place + size) > 0, rented, np.inf))
+        free = use == 0
+        if free.any():
+            asked[free] = rate[free]
         best = asked.argmin(axis=1)
-        row = np.arange(len(alive))
+        row = np.arange(len(left))
         found = np.isfinite(asked[row, best])
-        alive, best = alive[found], best[found]
-        if not len(alive):
+        row, best = row[found], best[found]
+        if not len(row):
             return
-        key = place[alive, best]
-        key = np.where((spare[key] > 0) | (use[alive, best] == 0), key, key + size)
-        want = left[alive].copy()
-        if box is not None:
-            room = box[n[alive], block[alive, best], pair[alive, best]] - x[n[alive], block[alive, best], pair[alive, best]]
-            want = np.minimum(want, np.maximum(room, 0.0) * hours[alive, best])
-        need = want * use[alive, best]
-        total = np.bincount(key, need, minlength=len(spare))
+        here, used, unit = place[row, best], use[row, best], units[row, best]
+        key = np.where((spare[here] > 0) | (used == 0), here, here + size)
+        want = left[row]
+        if room is not None:
+            limit = np.maximum(room[row, best], 0.0) * unit
+            full = limit < want
+            rate[row[full], best[full]] = rented[row[full], best[full]] = np.inf
+            want = np.minimum(want, limit)
+        total = np.bincount(key, want * used, minlength=len(spare))
         short = total > spare
-        share = np.where(short[key], spare[key] / np.where(short[key], total[key], 1.0), 1.0)
-        give = want * share
-        x[n[alive], block[alive, best], pair[alive, best]] += give / hours[alive, best]
-        spare -= np.bincount(key, give * use[alive, best], minlength=len(spare))
+        give = want * np.where(short[key] & (used > 0), spare[key] / np.where(short[key], total[key], 1.0), 1.0)
+        flat[entry[row, best]] += give / unit
+        if room is not None:
+            room[row, best] -= give / unit
+        spare -= np.bincount(key, give * used, minlength=len(spare))
         spare[short] = 0.0
         np.maximum(spare, 0.0, out=spare)
-        left[alive] -= give
-        if box is not None:
-            full = want < left[alive] + give
-            rate[alive[full], best[full]] = np.inf
-            rate_rented[alive[full], best[full]] = np.inf
-        alive = alive[left[alive] > TINY * missing[alive]]
-        if not len(alive):
+        left[row] -= give
+        alive = np.zeros(len(left), bool)
+        alive[row] = left[row] > nothing[row]
+        if not alive.any():
             return
+        left, nothing, entry, use, place, rate, rented, units = (a[alive] for a in (left, nothing, entry, use, place, rate, rented, units))
+        room = None if room is None else room[alive]

@@ -1,8 +1,9 @@
 """A feasible plan near a given one: an upper bound on the optimal cost.
 
 Acquisitions are moved into their box and limits (`project`); the recourse starts from the given placements: clipped to their boxes, trimmed
-to demand, trimmed to what is held plus what may be rented, then what is missing is placed again, cheapest reduced cost first, into spare capacity
-that is held and then into rent; u is the rest and r what the load needs beyond capacity. Side and linking rows come last (`coupling`).
+to demand, trimmed to what is held plus what may be rented, then what is missing is placed again (`refill`, `free_work`); u is the rest and
+r what the load needs beyond capacity. Side and linking rows come last (`coupling`). Where a few nodes hold most of what the plan costs
+above the bound at its own multipliers, they are solved exactly (`node_programs`).
 
 A plan may be anything: entries that are not finite count as zero, and a plan of noise still ends feasible, only dear.
 """
@@ -11,55 +12,76 @@ from __future__ import annotations
 
 import numpy as np
 
-from optimizer.program.bound import Folded, Reduced, clip_multipliers
-from optimizer.program.coupling import couple
-from optimizer.program.layout import Layout, deferrable_sum, held, held_operator, node_chunks, placement_box, rent_box, served_sum
+from optimizer.program.bound import Folded, clip_multipliers
+from optimizer.program.coupling import hold_links, hold_sides, link_excess, link_values, side_room, side_values
+from optimizer.program.free_work import hold_free_work
+from optimizer.program.layout import Layout, deferrable_sum, held, held_operator, node_chunks, placement_box, served_sum
+from optimizer.program.node_programs import improve_nodes
 from optimizer.program.program import Array, Multipliers, Plan, Program
 from optimizer.program.project import acquisitions_inside
-from optimizer.program.refill import refill
+from optimizer.program.recourse import Recourse
+from optimizer.program.refill import refill, spare_places
 
-NOISE = 1e-2  # a shortage of capacity below this share is a solver's noise: acquisitions grow by it rather than work being dropped
+GROWTH = 1e-2  # a shortage of capacity below this share lets acquisitions grow, so that a rounding error does not become unserved work
 
 
 def repair(program: Program, plan: Plan, multipliers: Multipliers) -> Plan | None:
     """A plan that holds every bound exactly and every row within 1e-12 of its absolute terms; None where the limits leave no z."""
     with np.errstate(all="ignore"):
-        m = clip_multipliers(program, multipliers)
-        z = acquisitions_inside(program, plan.z)
+        p, m = program, clip_multipliers(program, multipliers)
+        u, ud, r, slack = (_finite(a, s) for a, s in zip((plan.u, plan.ud, plan.r, plan.link_slack), _shapes(p), strict=True))
+        z = acquisitions_inside(p, _shaped(plan.z, (p.acquisitions,)))
         if z is None:
             return None
-        layout = Layout.of(program)
-        rent_most = rent_box(program, layout)
-        x, load = _placements(program, layout, plan.x)
-        z = _grown(program, z, load, rent_most)
+        folded = Folded(p, m, Layout.of(p))
+        layout = folded.layout
+        x, load = _placements(p, layout, _shaped(plan.x, (p.nodes, p.blocks, p.pairs)))
+        z = _grown(p, z, load, folded.rent_box)
         if z is None:
             return None
-        capacity = np.maximum(program.availability * held(program, z)[program.state_of_node, : program.pools], 0.0)
-        _recourse(program, layout, Folded(program, m, layout), x, load, capacity, rent_most, (_finite(plan.u), _finite(plan.ud)))
-        return couple(program, layout, z, x, capacity, rent_most, _finite(plan.r))
+        holds = held(p, z)[p.state_of_node]
+        capacity = np.maximum(p.availability * holds[:, : p.pools], 0.0)
+        least = _recourse(folded, x, load, capacity, (u, ud))
+        state = Recourse(p, layout, x, capacity, folded.rent_box, r)
+        side_slack, link_slack = _couple(state, folded, z, holds[:, p.pools :], slack)
+        least = least + np.einsum("nbg,ng->n", m.capacity, capacity) + (m.side * holds[:, p.pools :]).sum(axis=1)
+
+        def couple() -> tuple[Array, Array]:
+            return _couple(state, folded, z, holds[:, p.pools :], slack)
+
+        side_slack, link_slack = improve_nodes(state, folded, holds[:, p.pools :], least, side_slack, link_slack, couple)
+        return Plan(z, state.x, state.u, state.ud, state.r, side_slack, link_slack)
 
 
-def _finite(values: Array) -> Array:
-    return np.nan_to_num(np.asarray(values, dtype=float), nan=0.0, posinf=0.0, neginf=0.0)
+def _shapes(p: Program) -> tuple[tuple[int, ...], ...]:
+    return (p.nodes, p.blocks, p.served), (p.nodes, p.deferrable), (p.nodes, p.blocks, p.pools), (p.links,)
+
+
+def _shaped(values: Array, shape: tuple[int, ...]) -> Array:
+    values = np.asarray(values, dtype=float)
+    if values.shape != shape:
+        raise ValueError(f"an array of shape {values.shape} in the plan where the program needs {shape}")
+    return values
+
+
+def _finite(values: Array, shape: tuple[int, ...]) -> Array:
+    return np.nan_to_num(_shaped(values, shape), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _placements(program: Program, layout: Layout, given: Array) -> tuple[Array, Array]:
     """(x inside its box and within demand, load per pool [N,B,G])."""
-    x = np.array(given, dtype=float)
-    if x.shape != (program.nodes, program.blocks, program.pairs):
-        raise ValueError(f"placements of shape {x.shape} where the program needs {(program.nodes, program.blocks, program.pairs)}")
+    x = np.array(given)
     load = np.empty((program.nodes, program.blocks, program.pools))
     for nodes in node_chunks(program):
         part = x[nodes]
         part[~np.isfinite(part)] = 0.0
         np.clip(part, 0.0, placement_box(program, layout, nodes), out=part)
-        trim_to_demand(program, layout, nodes, part)
-        template = program.template_of_node[nodes]
-        load[nodes] = layout.sum_by_pool(part * program.pair_capacity[template][:, None, :], program.pools)
+        _trim_to_demand(program, layout, nodes, part)
+        load[nodes] = layout.sum_by_pool(part * program.pair_capacity[program.template_of_node[nodes]][:, None, :], program.pools)
     return x, load
 
 
-def trim_to_demand(program: Program, layout: Layout, nodes: slice, x: Array) -> None:
+def _trim_to_demand(program: Program, layout: Layout, nodes: slice, x: Array) -> None:
     """Scale down, in place, the placements of every stream that serves more than its demand."""
     served, last = layout.served_end, layout.deferrable_end
     if served:
@@ -79,7 +101,7 @@ def _share(room: Array, used: Array) -> Array:
 
 
 def _grown(program: Program, z: Array, load: Array, rent_most: Array) -> Array | None:
-    """z raised where a pool is short by no more than noise, so that a rounding error does not become unserved work."""
+    """z raised where a pool is a little short of the load that the placements ask for."""
     holding = held(program, z)[:, : program.pools]
     available = program.availability
     need = np.where(available > 0, (load - rent_most).max(axis=1, initial=-np.inf) / np.where(available > 0, available, 1.0), -np.inf)
@@ -87,35 +109,53 @@ def _grown(program: Program, z: Array, load: Array, rent_most: Array) -> Array |
     np.maximum.at(wanted, program.state_of_node, need)
     short = wanted - holding
     signed = holding - program.held_base[:, : program.pools]
-    noise = (short > 0) & (short <= NOISE * holding) & (signed > 0)
-    if not noise.any():
+    little = (short > 0) & (short <= GROWTH * signed)
+    if not little.any():
         return z
     growth = np.zeros(program.held_base.shape)
-    growth[:, : program.pools][noise] = (short[noise] / signed[noise]) * (1 + 1e-9)
+    growth[:, : program.pools][little] = (short[little] / signed[little]) * (1 + 1e-9)
     entries = held_operator(program).tocoo()
-    factor = np.zeros(program.acquisitions)
     helps = entries.data > 0
+    factor = np.zeros(program.acquisitions)
     np.maximum.at(factor, entries.col[helps], growth.ravel()[entries.row[helps]])
-    factor[factor > 10 * NOISE] = 0.0
     return acquisitions_inside(program, z + factor * np.maximum(z, 0.0))
 
 
-def _recourse(
-    program: Program, layout: Layout, folded: Folded, x: Array, load: Array, capacity: Array, rent_most: Array, wished: tuple[Array, Array]
-) -> None:
-    """Trim to capacity and refill, in place, chunk by chunk; wished: the plan's own (u, ud)."""
-    boxed = bool(np.isfinite(program.placement_upper[..., : layout.deferrable_end]).any())
-    for nodes in node_chunks(program):
-        part, room = x[nodes], capacity[nodes][:, None, :] + rent_most[nodes]
-        template = program.template_of_node[nodes]
+def _recourse(folded: Folded, x: Array, load: Array, capacity: Array, wished: tuple[Array, Array]) -> Array:
+    """Trim to capacity and refill, in place, chunk by chunk; returns the least Lagrangian value of the nodes' columns [N]."""
+    p, layout = folded.program, folded.layout
+    least = np.empty(p.nodes)
+    for nodes in node_chunks(p):
+        part, room = x[nodes], capacity[nodes][:, None, :] + folded.rent_box[nodes]
+        template = p.template_of_node[nodes]
         if (load[nodes] > room).any():
-            part *= np.take(_share(room, load[nodes]), program.pair_pool, axis=-1)
-            load[nodes] = layout.sum_by_pool(part * program.pair_capacity[template][:, None, :], program.pools)
-        missing = program.demand[nodes] - served_sum(program, layout, part)
-        missing_work = program.demand_deferrable[nodes] - deferrable_sum(program, layout, part, program.block_hours[template])
-        reduced: Reduced = folded.reduced(nodes)
-        box = placement_box(program, layout, nodes) if boxed else None
-        given = wished[0][nodes], wished[1][nodes]
-        refill(program, layout, nodes, reduced, part, load[nodes], capacity[nodes], rent_most[nodes], missing, missing_work, given, box)
+            part *= np.take(_share(room, load[nodes]), p.pair_pool, axis=-1)
+            load[nodes] = layout.sum_by_pool(part * p.pair_capacity[template][:, None, :], p.pools)
+        hours = p.block_hours[template]
+        missing = p.demand[nodes] - served_sum(p, layout, part), p.demand_deferrable[nodes] - deferrable_sum(p, layout, part, hours)
+        reduced = folded.reduced(nodes)
+        least[nodes] = folded.minima(nodes, reduced).value
+        box = placement_box(p, layout, nodes) if folded.boxed else None
+        spare = spare_places(load[nodes], capacity[nodes], folded.rent_box[nodes])
+        refill(p, nodes, reduced, part, spare, missing, (wished[0][nodes], wished[1][nodes]), box)
         if box is not None:
             np.minimum(part, box, out=part)
+    return least
+
+
+def _couple(state: Recourse, folded: Folded, z: Array, side_most: Array, slack_given: Array) -> tuple[Array, Array]:
+    """Make side and linking rows hold; returns their slacks [N,K] and [R]."""
+    p = state.program
+    side_slack, link_slack = np.zeros((p.nodes, p.sides)), np.zeros(p.links)
+    if p.links:
+        hold_free_work(state, folded, z, slack_given)
+    if p.sides:
+        hold_sides(state, side_most)
+    if p.links:
+        hold_links(state, z)
+        value, size, _ = link_values(state, z)
+        link_slack = link_excess(p, value, size)[2]
+    if p.sides:
+        value, _ = side_values(p, state.x, state.r, np.arange(p.nodes))
+        side_slack = np.clip(value - side_most, 0.0, side_room(p))
+    return side_slack, link_slack

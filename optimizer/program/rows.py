@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sparse
 
-from optimizer.program.program import Array, Names, Plan, Program
+from optimizer.program.program import Array, Plan, Program
 
 ROW_TOLERANCE = 1e-12  # a row holds when it is within this share of the sum of its absolute terms
 
@@ -67,20 +66,15 @@ def _bounds(p: Program, plan: Plan):
     yield "placement", 0.0, plan.x, p.placement_upper[p.template_of_node] if np.isfinite(p.placement_upper).any() else np.inf
     yield "unserved", 0.0, plan.u, p.demand
     yield "unserved deferrable", 0.0, plan.ud, p.demand_deferrable
-    yield "rent", 0.0, plan.r, p.rent_upper
+    yield "rent", 0.0, plan.r, _rent_upper(p)
     yield "side slack", 0.0, plan.side_slack, np.where(np.isfinite(p.side_slack_cost), p.side_slack_upper, 0.0)
     yield "link slack", 0.0, plan.link_slack, np.where(np.isfinite(p.link_slack_cost), p.link_slack_upper, 0.0)
 
 
 def _rows(p: Program, plan: Plan):
     """(name, lower, value, upper, sum of absolute terms) of every row."""
-    n, b = p.nodes, p.blocks
-    template = p.template_of_node
-    by_pool = sparse.csr_matrix((np.ones(p.pairs), (np.arange(p.pairs), p.pair_pool)), shape=(p.pairs, p.pools))
-    by_stream = sparse.csr_matrix((np.ones(p.pairs), (np.arange(p.pairs), p.pair_stream)), shape=(p.pairs, p.streams))
-    use = plan.x * p.pair_capacity[template][:, None, :]
-    load = (use.reshape(n * b, -1) @ by_pool).reshape(n, b, p.pools)
-    placed = (plan.x.reshape(n * b, -1) @ by_stream).reshape(n, b, p.streams)
+    n, template = p.nodes, p.template_of_node
+    load, placed = _segment_sums(p, plan.x)
     served = placed[..., : p.served]
     yield "demand", p.demand, served + plan.u, p.demand, served + np.abs(plan.u) + p.demand
     movable = placed[..., p.served : p.served + p.deferrable]
@@ -123,6 +117,36 @@ def _rows(p: Program, plan: Plan):
     yield "linking", p.link_lower, value, p.link_upper, size
 
 
+def _segment_sums(p: Program, x: Array) -> tuple[Array, Array]:
+    """(capacity used by pool [N,B,G], work placed by stream [N,B,W])."""
+    load, placed = np.zeros((p.nodes, p.blocks, p.pools)), np.zeros((p.nodes, p.blocks, p.streams))
+    order = np.argsort(p.pair_pool, kind="stable")
+    pools, pool_start = np.unique(p.pair_pool[order], return_index=True)
+    streams, stream_start = np.unique(p.pair_stream, return_index=True)
+    step = max(1, 100_000 // max(1, p.blocks * p.pairs))
+    for first in range(0, p.nodes if p.pairs else 0, step):
+        some = slice(first, first + step)
+        use = x[some] * p.pair_capacity[p.template_of_node[some]][:, None, :]
+        load[some][..., pools] = np.add.reduceat(use[..., order], pool_start, axis=-1)
+        placed[some][..., streams] = np.add.reduceat(x[some], stream_start, axis=-1)
+    return load, placed
+
+
+def _rent_upper(p: Program) -> Array:
+    """Upper bounds of rent; an infinite one is what all work that may run in the pool could use (to rounding)."""
+    open_nodes = np.isinf(p.rent_upper).any(axis=(1, 2))
+    if not open_nodes.any():
+        return p.rent_upper
+    most = p.placement_upper[p.template_of_node]
+    for pair, stream in enumerate(p.pair_stream.tolist()):
+        if stream < p.served:
+            most[:, :, pair] = np.minimum(most[:, :, pair], p.demand[:, :, stream])
+        elif stream < p.served + p.deferrable:
+            work = p.demand_deferrable[:, [stream - p.served]] / p.block_hours[p.template_of_node]
+            most[:, :, pair] = np.minimum(most[:, :, pair], work)
+    return np.where(np.isinf(p.rent_upper), _segment_sums(p, most)[0] * (1 + ROW_TOLERANCE), p.rent_upper)
+
+
 def _side_size(lower: Array, upper: Array) -> Array:
     """The right-hand side's absolute term: the smaller finite side."""
     return np.fmin(np.where(np.isfinite(lower), np.abs(lower), np.nan), np.where(np.isfinite(upper), np.abs(upper), np.nan))
@@ -132,7 +156,3 @@ def name_of(names: tuple[str, ...], index: int, kind: str) -> str:
     """The planner's name of an entry, or its kind and number."""
     return f"{kind} {names[index]!r}" if index < len(names) and names[index] else f"{kind} {index}"
 
-
-def names_or_default(names: Names, kind: str, index: int) -> str:
-    """name_of for a field of Names."""
-    return name_of(getattr(names, kind), index, kind)

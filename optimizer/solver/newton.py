@@ -66,7 +66,7 @@ def mul(a, b):
 @partial(jax.jit, static_argnums=0)
 def residuals(shape: Shape, data: Data, s: State) -> Residual:
     """Everything that the present point decides."""
-    ax, aty = apply(shape, data, s.v), transpose(shape, data, s.y)
+    ax, aty = apply(shape, data, mul(s.v, data.active)), transpose(shape, data, s.y)
     primal = jax.tree.map(lambda b, q, m: (b - q) * m, data.rhs, ax, data.row_active)
     dual = jax.tree.map(lambda c, q, l, u, m: (c - q - l + u) * m, data.cost, aty, s.zl, s.zu, data.active)
     width = jax.tree.map(lambda u, v, w, m: (u - v - w) * m, data.upper, s.v, s.w, data.bounded)

@@ -18,18 +18,24 @@ LONGEST_SHOWN = 60
 class CaseError(ValueError):
     """A case or catalog that cannot be used. `str()` is one line: `FILE: KEY.PATH: what is wrong; what would be right`."""
 
-    def __init__(self, file: str | Path, key_path: str, problem: str, remedy: str, line: int | None = None) -> None:
+    def __init__(
+        self, file: str | Path, key_path: str, problem: str, remedy: str, line: int | None = None, read_for: str | None = None
+    ) -> None:
+        """`line` is 1-based; `read_for` is the case whose reading led to `file`, where that is another file."""
         self.file = str(file)
         self.key_path = key_path or TOP
         self.problem = _one_line(problem)
         self.remedy = _one_line(remedy)
         self.line = line
-        where = f" (line {line})" if line is not None else ""
+        self.read_for = read_for
+        known = [f"line {line}"] if line is not None else []
+        known += [f"read for {read_for}"] if read_for is not None else []
+        where = f" ({', '.join(known)})" if known else ""
         super().__init__(_one_line(f"{self.file}: {self.key_path}: {self.problem}{where}; {self.remedy}"))
 
-    def __reduce__(self) -> tuple[type[CaseError], tuple[str, str, str, str, int | None]]:
+    def __reduce__(self) -> tuple[type[CaseError], tuple[str, str, str, str, int | None, str | None]]:
         # a ValueError subclass with its own arguments needs this to cross process borders (pytest-xdist, multiprocessing)
-        return type(self), (self.file, self.key_path, self.problem, self.remedy, self.line)
+        return type(self), (self.file, self.key_path, self.problem, self.remedy, self.line, self.read_for)
 
 
 @dataclass
@@ -61,7 +67,8 @@ class Document:
 
     def error(self, location: Location, problem: str, remedy: str) -> CaseError:
         mark = self.marks.nearest(location)
-        return CaseError(mark.file, key_path(location), problem, remedy, mark.line)
+        read_for = Path(self.marks.file).name if mark.file != self.marks.file and mark.line is not None else None
+        return CaseError(mark.file, key_path(location), problem, remedy, mark.line, read_for)
 
 
 def key_path(location: Location) -> str:

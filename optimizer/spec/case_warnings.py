@@ -47,7 +47,7 @@ def _growth_inside_periods(case: Case) -> Iterator[str]:
             if factor - 1.0 > GROWTH_INSIDE_PERIOD:
                 where = "" if len(case.scenarios) == 1 else f" in scenario {scenario.name}"
                 yield (
-                    f"workloads.{workload.name}: demand grows by {100 * (factor - 1):.0f} % inside a period{where} and is read at its "
+                    f"workloads.{workload.name}: demand grows by {100 * (factor - 1):.3g} % inside a period{where} and is read at its "
                     "middle; write `level: end` to plan for the end of each period"
                 )
                 break

@@ -51,11 +51,11 @@ def _chain(path: Path) -> list[Document]:
             raise document.error(("extends",), f"is {shown(parent)}", "write the path of a case file, relative to this file")
         path = path.parent / parent
         if path.resolve() in seen:
-            raise document.error(("extends",), f"leads back to {shown(parent)}: a cycle", "let one of the files extend nothing")
+            raise document.error(("extends",), f"leads back to `{parent}`: a cycle", "let one of the files extend nothing")
         if not path.is_file():
             near = [file.name for file in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
             remedy = did_you_mean(path.name, near) if near else "give a path relative to this file"
-            raise document.error(("extends",), f"{shown(parent)} is not a file", remedy)
+            raise document.error(("extends",), f"`{parent[:60]}` is not a file", remedy)
         if len(seen) >= MOST_FILES:
             raise document.error(("extends",), f"is a chain of more than {MOST_FILES} files", "merge some of them")
 
@@ -83,6 +83,8 @@ def _merge_maps(
             base.pop(key, None)
             base_marks.below.pop(key, None)
         elif isinstance(value, dict) and isinstance(base.get(key), dict):
+            # what is wrong with the merged map as a whole shows since this layer, so its line is the one to look at
+            base_marks.below[key].file, base_marks.below[key].line = mark.file, mark.line
             _merge_maps(base[key], base_marks.below[key], value, mark, layer, here)
         else:
             base[key] = _without_nulls(value, mark, layer, here)

@@ -24,15 +24,8 @@ from .schema import CaseFile
 from .schema_errors import validate
 
 
-def load_case(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Case:
-    """The case in `path`, resolved: every number in the unit of its key and with its key path.
-
-    `overrides` is a nested mapping in the form of the file, laid on top of it as if a file extended it: maps merge, lists and
-    scalars replace, None removes the key.
-
-    Raises CaseError (a ValueError) for anything wrong in the file, in the files it extends, or in the catalog rows it uses.
-    """
-    path = Path(path)
+def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Case:
+    """See `optimizer.spec.load_case`. Raises CaseError."""
     document = read_case_file(path, overrides)
     file: CaseFile = validate(CaseFile, document)
     source = Source(file, document, open_catalog(document, file.catalog))

@@ -21,7 +21,7 @@ def resolve_offers(source: Source) -> dict[str, Offer]:
     for name, written in source.file.offers.items():
         for expanded, chip, place in _expansion(name, written):
             if expanded in offers:
-                raise source.error(("offers", name), f"expands to `{expanded}`, which is another offer's name", "rename one of them")
+                raise source.error(("offers", name), f"makes a second offer named `{expanded}`", "rename one of them")
             offers[expanded] = _offer(source, name, expanded, chip, place, written)
     return offers
 

@@ -56,7 +56,7 @@ def _in_words(kind: str, context: dict[str, Any], value: Any, location: Location
     if kind in _RANGES:
         name, problem, remedy = _RANGES[kind]
         limit = float(context[name])
-        return problem.format(value=_number(value), limit=limit), _range_remedy(location, remedy.format(limit=limit), limit)
+        return problem.format(value=_number(value), limit=limit), _range_remedy(location, remedy.format(limit=limit), kind)
     if kind == "finite_number":
         return "is not finite", "write a finite number"
     if kind == "literal_error":
@@ -76,13 +76,13 @@ def _in_words(kind: str, context: dict[str, Any], value: Any, location: Location
     return f"is {shown(value)}, which does not fit here ({kind.replace('_', ' ')})", "see docs/case_reference.md"
 
 
-def _range_remedy(location: Location, remedy: str, limit: float) -> str:
+def _range_remedy(location: Location, remedy: str, kind: str) -> str:
     names = [step for step in location if isinstance(step, str)]
     if names and names[-1] in _FRACTIONS:
         return _FRACTIONS[names[-1]]
-    if limit == 0 and any("usd" in name for name in names):
+    if kind == "greater_than" and any("usd" in name for name in names):
         return "write a price greater than 0 (a blank or zero price is missing, never free)"
-    if "origins" in names or {"min", "max"} & set(names):
+    if (names[:1] == ["workloads"] and "origins" in names) or names[:2] == ["limits", "share"]:
         return "write a share from 0 to 1"
     return remedy
 

@@ -6,7 +6,6 @@ A value that is refused carries its problem and its remedy in words (`refuse`); 
 from __future__ import annotations
 
 from datetime import date, datetime
-from difflib import get_close_matches
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -96,7 +95,7 @@ UtcOffset = Annotated[int, Field(ge=-12, le=14), BeforeValidator(_whole)]
 class Block(BaseModel):
     """A map of the file with fixed keys. Unknown keys are refused with the nearest key that exists."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     elsewhere: ClassVar[dict[str, str]] = {}
     """Keys that are right in another place, and what to say about them here."""
@@ -115,14 +114,13 @@ class Block(BaseModel):
 
 
 def _key_remedy(key: str, keys: list[str]) -> str:
-    # a wrong unit is the commonest misspelling; what stands before the unit then tells the key meant
-    stems = [k for k in keys if len(k.rsplit("_", 1)[0]) >= 4 and k.rsplit("_", 1)[0] == key.rsplit("_", 1)[0]]
-    if len(stems) > 1:
-        return f"did you mean {' or '.join(f'`{k}`' for k in stems)}?"
-    if not get_close_matches(key, keys, cutoff=0.6):
-        longer = [k for k in keys if k.startswith(f"{key}_") or key.startswith(f"{k}_")]
-        if longer:
-            return f"did you mean {' or '.join(f'`{k}`' for k in longer[:3])}?"
+    # a wrong or forgotten unit is the commonest misspelling; what stands before the unit then tells the key meant
+    stem = key.rsplit("_", 1)[0]
+    meant = [k for k in keys if k.startswith(f"{key}_")]
+    meant = meant or [k for k in keys if "_" in k and "_" in key and len(stem) >= 4 and k.rsplit("_", 1)[0] == stem]
+    meant = meant or [k for k in keys if key.startswith(f"{k}_")]
+    if meant:
+        return f"did you mean {' or '.join(f'`{k}`' for k in meant[:3])}?"
     return did_you_mean(key, keys)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from .case_error import CaseError, Document, Location, Marks, key_path, shown
+from .case_error import CaseError, Document, Location, Marks, key_path
 
 MOST_BYTES = 4 * 2**20
 MOST_NODES = 250_000  # values after the expansion of aliases; the largest sensible case has some ten thousand
@@ -138,7 +138,7 @@ class _Builder:
         if len(location) > MOST_DEPTH:
             raise self.error(node, location[:3], "is nested too deeply", f"keep it within {MOST_DEPTH} levels")
         if node.tag != _PLAIN and node.tag not in _STANDARD:
-            raise self.error(node, location, f"carries the tag {shown(node.tag)}", "remove the tag; a case holds plain values only")
+            raise self.error(node, location, f"carries the YAML tag {node.tag[:60]}", "remove the tag; a case holds plain values only")
         if isinstance(node, MappingNode):
             return self.mapping(node, location, marks)
         if isinstance(node, SequenceNode):
@@ -151,7 +151,7 @@ class _Builder:
 
     def mapping(self, node: MappingNode, location: Location, marks: Marks) -> dict[str, Any]:
         if node.tag not in _STANDARD:
-            raise self.error(node, location, f"carries the tag {shown(node.tag)}", "remove the tag; a case holds plain values only")
+            raise self.error(node, location, f"carries the YAML tag {node.tag[:60]}", "remove the tag; a case holds plain values only")
         values: dict[str, Any] = {}
         first_line: dict[str, int] = {}
         for key_node, value_node in node.value:
@@ -172,7 +172,7 @@ class _Builder:
         if not isinstance(node, ScalarNode) or (node.tag == _PLAIN and node.value in _NULL):
             raise self.error(node, location, "has a key that is not a name", "write `name: value`")
         if node.tag != _PLAIN and node.tag not in _STANDARD:
-            raise self.error(node, location, f"has a key with the tag {shown(node.tag)}", "remove the tag")
+            raise self.error(node, location, f"has a key with the YAML tag {node.tag[:60]}", "remove the tag")
         return node.value
 
     def _merge_key(self, node: Node, location: Location, values: dict[str, Any], marks: Marks, written: dict[str, int]) -> None:

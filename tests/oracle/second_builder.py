@@ -219,17 +219,17 @@ class Builder:
         return value
 
     def need_on(self, pool: Pool, scenario: str, t: int) -> float:
-        """Chips of a pool that all eligible demand would need, movable work all in the shortest block; the largest over blocks."""
-        shortest = min(self.hours(block, t) for block in self.blocks)
+        """Chips of a pool that all eligible demand would need, movable work all in the (first) shortest block; the largest over blocks."""
+        shortest = min(self.blocks, key=lambda block: len(self.blocks[block]))
         worst = 0.0
         for block in self.blocks:
             total = 0.0
             for stream in self.streams:
                 if pool in stream.rate:
                     per_unit = market.chips_per_unit(stream, stream.rate[pool])
-                    if stream.movable:
-                        total += per_unit * self.volume(stream, scenario, t) / shortest
-                    else:
+                    if stream.movable and block == shortest:
+                        total += per_unit * self.volume(stream, scenario, t) / self.hours(block, t)
+                    elif not stream.movable:
                         total += per_unit * self.block_demand(stream, scenario, t, block)
             worst = max(worst, total)
         return worst
@@ -481,7 +481,7 @@ class Builder:
                 self.program.add_limit(f"total[{offer.name},{node}]", terms, number(offer.fields["available_chips_total"]))
 
     def held(self, limit: Map, node: Node) -> tuple[dict[str, float], float, dict[str, float], float]:
-        """Group and all of a share limit over acquisitions and the existing fleet: (group columns, group constant, all columns, all constant)."""
+        """A share limit's group and all, over acquisitions and existing: (columns, constant) of the group, then of all."""
         t = node[0]
         on_path = self.path_to(node)
         basis = limit["basis"]

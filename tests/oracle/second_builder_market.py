@@ -19,13 +19,31 @@ CHIP_NUMBERS = (
 )
 FIELDS_OF_KIND = {
     "own": {"price_usd_per_chip", "opex_usd_per_chip_year", "life_months", "lead_time_months", "available_chips_total"},
-    "lease": {"price_usd_per_chip_hour", "price_usd_per_chip_year", "term_months", "upfront_share", "lead_time_months", "available_chips_total"},
+    "lease": {
+        "price_usd_per_chip_hour",
+        "price_usd_per_chip_year",
+        "term_months",
+        "upfront_share",
+        "lead_time_months",
+        "available_chips_total",
+    },
     "reserved_1y": {"price_usd_per_chip_hour", "price_usd_per_chip_year", "upfront_share", "lead_time_months", "available_chips_total"},
     "reserved_3y": {"price_usd_per_chip_hour", "price_usd_per_chip_year", "upfront_share", "lead_time_months", "available_chips_total"},
     "on_demand": {"price_usd_per_chip_hour", "price_usd_per_chip_year"},
     "spot": {"price_usd_per_chip_hour", "price_usd_per_chip_year"},
 }
-FIELDS_OF_ALL = {"kind", "chip", "chips", "place", "places", "price_growth_per_year", "window", "available_chips", "usable_share", "assumed"}
+FIELDS_OF_ALL = {
+    "kind",
+    "chip",
+    "chips",
+    "place",
+    "places",
+    "price_growth_per_year",
+    "window",
+    "available_chips",
+    "usable_share",
+    "assumed",
+}
 KINDS_OF_CLASS = {"own": {"own"}, "lease": {"lease"}, "reserved": {"reserved_1y", "reserved_3y"}}
 RENT_KINDS = ("on_demand", "spot")
 
@@ -152,6 +170,8 @@ def read_places(case: Map, catalog: Map) -> dict[str, Place]:
             raise CaseError(f"{name} is both a region and a site")
         electricity = site["electricity_usd_per_mwh"]
         if isinstance(electricity, dict) and "catalog" in electricity:
+            if len(electricity) != 1:
+                raise CaseError(f"{name}: a catalog row and a path at once")
             electricity = reading.catalog_electricity(catalog, electricity["catalog"])
         places[name] = Place(
             name,
@@ -281,7 +301,9 @@ def figure(row: Map, key: str) -> float | None:
     return None if value is None or value == "" else number(value)
 
 
-def rate_of(case: Map, catalog: Map, stream: Stream, pool: tuple[str, str, str], chips: dict[str, Chip], places: dict[str, Place]) -> float | None:
+def rate_of(
+    case: Map, catalog: Map, stream: Stream, pool: tuple[str, str, str], chips: dict[str, Chip], places: dict[str, Place]
+) -> float | None:
     """Throughput of a stream on a pool by the best operating point that qualifies, or None when the pool may not serve it."""
     workload = stream.workload
     chip = chips[pool[0]]

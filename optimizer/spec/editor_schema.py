@@ -16,7 +16,7 @@ _REF = "#/$defs/"
 _PART = "_extending"
 
 
-def json_schema() -> dict[str, Any]:
+def editor_schema() -> dict[str, Any]:
     """A draft-07 JSON Schema of a case file."""
     whole = _short_names(CaseFile.model_json_schema(by_alias=True, ref_template=_REF + "{model}"))
     definitions: dict[str, Any] = whole.pop("$defs")
