@@ -1,0 +1,80 @@
+"""Decides what accelerator capacity to own, lease, reserve and rent, and certifies the answer in dollars.
+
+    import optimizer
+    plan = optimizer.plan("configs/cases/two_clouds.yaml")
+    print(plan.summary())
+
+Nothing is imported until a name is used; JAX only when something is solved.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optimizer.plan import evaluate as evaluate
+    from optimizer.plan import load as load
+    from optimizer.plan import plan as plan
+    from optimizer.program.certificate import Status as Status
+    from optimizer.program.program import Multipliers as Multipliers
+    from optimizer.program.program import Names as Names
+    from optimizer.program.program import Program as Program
+    from optimizer.program.program import ProgramError as ProgramError
+    from optimizer.program.program import Sparse as Sparse
+    from optimizer.report.result import Evaluation as Evaluation
+    from optimizer.report.result import Plan as Plan
+    from optimizer.settings import Settings as Settings
+    from optimizer.solve import Solution as Solution
+    from optimizer.solve import solve as solve
+    from optimizer.spec import CaseError as CaseError
+    from optimizer.spec.resolved import Case as Case
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Case": "optimizer.spec.resolved",
+    "CaseError": "optimizer.spec",
+    "Evaluation": "optimizer.report.result",
+    "Multipliers": "optimizer.program.program",
+    "Names": "optimizer.program.program",
+    "Plan": "optimizer.report.result",
+    "Program": "optimizer.program.program",
+    "ProgramError": "optimizer.program.program",
+    "Settings": "optimizer.settings",
+    "Solution": "optimizer.solve",
+    "Sparse": "optimizer.program.program",
+    "Status": "optimizer.program.certificate",
+    "evaluate": "optimizer.plan",
+    "load": "optimizer.plan",
+    "plan": "optimizer.plan",
+    "solve": "optimizer.solve",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})
+
+
+class _Package(ModuleType):
+    """`optimizer.plan` and `optimizer.solve` are functions that live in modules of the same names. Python's import sets the module as an
+    attribute of its package; here it becomes the function, whichever of the two is asked for first."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in ("plan", "solve") and isinstance(value, ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -63,8 +63,8 @@ class Eligibility:
         self.case = case
         self._rows: dict[tuple[str, str, str, float | None, float | None], list[int]] = {}
         for index, row in enumerate(case.throughput):
-            shape = (row.input_tokens, row.output_tokens) if row.task == "serving" else (None, None)
-            self._rows.setdefault((row.chip, row.model, row.task, *shape), []).append(index)
+            tokens = (row.input_tokens, row.output_tokens) if row.task == "serving" else (None, None)
+            self._rows.setdefault((row.chip, row.model, row.task, tokens[0], tokens[1]), []).append(index)
         self._settled: dict[tuple[str, str], tuple[list[tuple[str, str]], list[int]]] = {}
 
     def judge(self, workload: Workload, origin: str | None, pool: Candidate) -> Verdict:
@@ -95,12 +95,12 @@ class Eligibility:
                 one = f"{chip.scale_up_chips.value:g} {chip.name} with {chip.hbm_gb.value:g} GB each"
                 sentence = f"{workload.model} needs {weight:g} GB; {one} hold {memory:g} GB, short by {weight - memory:g} GB"
                 failed.append(("memory", sentence))
-        task, shape, words = "training", (None, None), "training"
-        if workload.kind != "training":
-            assert workload.input_tokens is not None and workload.output_tokens is not None
-            shape = (workload.input_tokens.value, workload.output_tokens.value)
-            task, words = "serving", f"serving {shape[0]:g} input and {shape[1]:g} output tokens"
-        rows = self._rows.get((chip.name, workload.model, task, *shape), [])
+        keys, words = (chip.name, workload.model, "training", None, None), "training"
+        if workload.input_tokens is not None and workload.output_tokens is not None:
+            tokens = (workload.input_tokens.value, workload.output_tokens.value)
+            keys = (chip.name, workload.model, "serving", *tokens)
+            words = f"serving {tokens[0]:g} input and {tokens[1]:g} output tokens"
+        rows = self._rows.get(keys, [])
         if not rows:
             failed.append(("throughput", f"no throughput row for {chip.name}, {workload.model}, {words}"))
         return failed, rows

@@ -268,19 +268,23 @@ def _shared_terms(program: Program, m: Multipliers, total: Total) -> None:
     for values, lower, upper in ((m.limit, program.limit_lower, program.limit_upper), (m.link, program.link_lower, program.link_upper)):
         side = np.where(values > 0, lower, np.where(values < 0, upper, 0.0))
         total.add(values * side, 0.0)
-    holds, limits, links = held_operator(program), limit_operator(program), link_operator(program)
-    reduced = program.acquisition_cost + holds.T @ price.ravel() - limits.T @ m.limit - links.T @ m.link
-    size = np.abs(program.acquisition_cost) + abs(holds).T @ np.abs(price.ravel()) + abs(limits).T @ np.abs(m.limit) + abs(links).T @ np.abs(m.link)
-    count = terms + 10 + sum(int(np.diff(a.tocsc().indptr).max(initial=0)) for a in (holds, limits, links))
+    reduced, size, error = program.acquisition_cost.copy(), np.abs(program.acquisition_cost), np.zeros(program.acquisitions)
+    entries = np.zeros(program.acquisitions)
+    folded = (held_operator(program), -price.ravel(), terms), (limit_operator(program), m.limit, 0), (link_operator(program), m.link, 0)
+    for matrix, values, inexact in folded:
+        part = abs(matrix).T @ np.abs(values)
+        reduced, size, error = reduced - matrix.T @ values, size + part, error + inexact * EPS * part
+        entries += np.bincount(matrix.indices, minlength=program.acquisitions)
+    error += (entries + 6) * EPS * size
     widest = np.maximum(np.abs(program.acquisition_lower), np.abs(program.acquisition_upper))
-    total.add(np.minimum(program.acquisition_lower * reduced, program.acquisition_upper * reduced), count * EPS * size * widest)
+    total.add(np.minimum(program.acquisition_lower * reduced, program.acquisition_upper * reduced), error * widest)
     has_slack = np.isfinite(program.side_slack_cost)
     slack = np.where(has_slack, program.side_slack_cost, 0.0) * program.node_weight[:, None] + m.side
     upper = np.where(has_slack & np.isfinite(program.side_slack_upper), program.side_slack_upper, 0.0)  # no upper bound: slack >= 0 by clipping
-    _box(total, slack, 8 * EPS * (np.abs(slack) + 2 * np.abs(m.side)), upper)
+    _box(total, slack, 2 * EPS * (np.abs(slack) + np.abs(m.side)), upper)
     has_slack = np.isfinite(program.link_slack_cost)
     slack = np.where(has_slack, program.link_slack_cost, 0.0) - m.link * program.link_slack_sign
-    _box(total, slack, 8 * EPS * (np.abs(slack) + 2 * np.abs(m.link)), np.where(has_slack, program.link_slack_upper, 0.0))
+    _box(total, slack, EPS * np.abs(slack), np.where(has_slack, program.link_slack_upper, 0.0))
 
 
 def _state_prices(program: Program, m: Multipliers) -> tuple[Array, int]:

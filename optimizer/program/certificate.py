@@ -65,7 +65,7 @@ def certify(program: Program, plan: Plan, multipliers: Multipliers, tolerance: f
     try:
         bound = lower_bound(program, multipliers)
         clipped = clip_multipliers(program, multipliers)
-        repaired = repair(program, plan, multipliers)
+        repaired = repair(program, plan, multipliers, (bound.value, tolerance))
     except (ValueError, TypeError, IndexError) as error:
         return _failed(f"The plan or the multipliers do not fit the program: {error}.")
     if repaired is None:

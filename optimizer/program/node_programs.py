@@ -1,12 +1,10 @@
 """The few nodes that hold most of what a plan costs above its bound, each solved exactly by HiGHS at the plan's acquisitions.
 
 A node's share of the gap is its cost, with linking rows at their multipliers, minus the least value of its Lagrangian at what it holds. Where the
-largest shares make up a good part of a sum that matters, those nodes are solved; the result stands only if the plan becomes cheaper.
+largest shares make up a good part of a sum that matters, those nodes are solved.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 import scipy.sparse as sparse
@@ -16,61 +14,53 @@ from optimizer.program.bound import Folded
 from optimizer.program.coupling import link_parts
 from optimizer.program.cost import node_costs, slack_costs
 from optimizer.program.layout import deferrable_sum, placement_box, served_sum
-from optimizer.program.program import Array, Program
+from optimizer.program.program import Array, Plan, Program
 from optimizer.program.recourse import Recourse
 
-COLUMNS = 20_000  # of all node programs together
+NODES = 24  # solved at most,
+COLUMNS = 20_000  # and with no more columns than this in all
 MATTERS = 1e-10  # of the recourse's cost: a smaller gap is left alone
 CONCENTRATED = 0.3  # the nodes solved must hold this share of the gap
+REACH = 10.0  # times the tolerance: what is left then may still vanish with a better scale
 
 
-def improve_nodes(
-    state: Recourse,
-    folded: Folded,
-    side_most: Array,
-    least: Array,
-    side_slack: Array,
-    link_slack: Array,
-    couple: Callable[[], tuple[Array, Array]],
-) -> tuple[Array, Array]:
-    """Solve the nodes with the largest gaps, in place; returns the slacks. least [N]: each node's Lagrangian value at what it holds;
-    couple: makes side and linking rows hold again and returns the slacks."""
-    p = state.program
-    before, link_cost = _costs(state, side_slack, link_slack)
-    link_value = np.zeros(p.nodes)
+def dear_nodes(folded: Folded, plan: Plan, least: Array, aim: tuple[float, float] | None) -> Array:
+    """The nodes worth solving; least [N]: each node's Lagrangian value at what it holds; aim as in `repair`."""
+    p = folded.program
+    placement, unserved, rent = node_costs(p, plan.x, plan.u, plan.ud, plan.r)
+    side, link = slack_costs(p, plan.side_slack, plan.link_slack)
+    costs = placement + unserved + rent + side
+    linked = np.zeros(p.nodes)
     if p.links:
-        parts, _ = link_parts(p, state.x, state.u, state.ud, state.r)
-        link_value = parts.T @ folded.multipliers.link
-    gap = np.maximum(before - link_value - least, 0.0)
-    most = max(1, COLUMNS // max(1, p.blocks * (p.pairs + p.pools + p.served)))
-    chosen = np.argsort(-gap)[:most]
-    if not gap[chosen].sum() > max(MATTERS * np.abs(before).sum(), CONCENTRATED * gap.sum()):
-        return side_slack, link_slack
-    chosen = chosen[gap[chosen] > 1e-3 * gap[chosen].mean()]
-    everything = np.arange(p.nodes) if p.links else chosen
-    kept = state.copy_nodes(everything)
-    columns = _node_columns(p)
-    for node in chosen.tolist():
+        parts, _ = link_parts(p, plan.x, plan.u, plan.ud, plan.r)
+        linked = parts.T @ folded.multipliers.link
+    gap = np.maximum(costs - linked - least, 0.0)
+    most = min(NODES, max(1, COLUMNS // max(1, p.blocks * (p.pairs + p.pools + p.served))))
+    chosen = np.argsort(-gap, kind="stable")[:most]
+    gain = gap[chosen].sum()
+    if not gain > max(MATTERS * np.abs(costs).sum(), CONCENTRATED * gap.sum()):
+        return chosen[:0]
+    if aim is not None:
+        penalties = unserved.sum() + side.sum() + link.sum()
+        total = costs.sum() + link.sum() + float(p.acquisition_cost @ plan.z) + p.constant
+        allowed = aim[1] * max(1.0, abs(total - penalties - p.constant))
+        if total - aim[0] <= allowed or total - gain - aim[0] > REACH * allowed:
+            return chosen[:0]
+    return chosen[gap[chosen] > 1e-3 * gap[chosen].mean()]
+
+
+def solve_nodes(state: Recourse, folded: Folded, nodes: Array, side_most: Array) -> None:
+    """Replace the recourse of some nodes by the optimum of their own programs; side_most [N,K] is the right-hand side of side rows."""
+    columns = _node_columns(state.program)
+    for node in nodes.tolist():
         found = _solve(state, folded, columns, node, side_most[node])
         if found is not None:
             at = np.array([node])
             state.x[at], rent = found[0], found[1]
             state.rent_room[at] = folded.rent_box[at]
-            state.rent_wish[at] = np.where(state.rent_counts[at], np.minimum(rent, folded.rent_box[at]), 0.0)
+            state.rent_wish[at] = np.where(state.rent_counts[at], np.clip(rent, 0.0, folded.rent_box[at]), 0.0)
             _trim(state, at)
             state.follow(at)
-    slacks = couple()
-    after, after_link = _costs(state, *slacks)
-    if after.sum() + after_link < before.sum() + link_cost:
-        return slacks
-    state.restore_nodes(everything, kept)
-    return side_slack, link_slack
-
-
-def _costs(state: Recourse, side_slack: Array, link_slack: Array) -> tuple[Array, float]:
-    """(cost of every node with its side slack [N], cost of the linking rows' slack)."""
-    side, link = slack_costs(state.program, side_slack, link_slack)
-    return sum(node_costs(state.program, state.x, state.u, state.ud, state.r), side), float(link.sum())
 
 
 def _trim(state: Recourse, nodes: Array) -> None:

@@ -36,7 +36,7 @@ def acquisitions_inside(program: Program, z: Array) -> Array | None:
     polished = _polish(program, rows, nearest)
     if polished is not None:
         return polished
-    centre = _centre(program, rows)
+    centre = strict_centre(program, rows)
     return None if centre is None else _blend(program, rows, nearest, centre)
 
 
@@ -115,7 +115,7 @@ def _both(matrix: sparse.csr_matrix) -> sparse.csr_matrix | None:
     return sparse.hstack([matrix, -matrix]).tocsr() if matrix.shape[0] else None
 
 
-def _centre(program: Program, rows: sparse.csr_matrix) -> Array | None:
+def strict_centre(program: Program, rows: sparse.csr_matrix) -> Array | None:
     """A point that holds the equalities exactly and every other limit with the largest common margin, if that margin is positive."""
     matrix, bounds, equal = one_sided_limits(program, rows)
     if equal.all():

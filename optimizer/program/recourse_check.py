@@ -56,9 +56,9 @@ def _check_links(program: Program) -> None:
     if not p.links:
         return
     idle = np.bincount(p.link_unserved.index[0], p.link_unserved.value * p.demand[p.link_unserved.index[1:]], p.links)
-    idle += np.bincount(p.link_deferred.index[0], p.link_deferred.value * p.demand_deferrable[p.link_deferred.index[1:]], p.links)
+    idle = idle + np.bincount(p.link_deferred.index[0], p.link_deferred.value * p.demand_deferrable[p.link_deferred.index[1:]], p.links)
     idle_size = np.bincount(p.link_unserved.index[0], np.abs(p.link_unserved.value) * p.demand[p.link_unserved.index[1:]], p.links)
-    idle_size += np.bincount(p.link_deferred.index[0], np.abs(p.link_deferred.value) * p.demand_deferrable[p.link_deferred.index[1:]], p.links)
+    idle_size = idle_size + np.bincount(p.link_deferred.index[0], np.abs(p.link_deferred.value) * p.demand_deferrable[p.link_deferred.index[1:]], p.links)
     room = np.where(np.isfinite(p.link_slack_cost), p.link_slack_upper, 0.0)
     lower, upper = p.link_lower - np.where(p.link_slack_sign > 0, room, 0.0), p.link_upper + np.where(p.link_slack_sign < 0, room, 0.0)
     rows = link_operator(p)

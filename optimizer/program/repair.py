@@ -13,10 +13,11 @@ from __future__ import annotations
 import numpy as np
 
 from optimizer.program.bound import Folded, clip_multipliers
+from optimizer.program.cost import cost
 from optimizer.program.coupling import hold_links, hold_sides, link_excess, link_values, side_room, side_values
 from optimizer.program.free_work import hold_free_work
 from optimizer.program.layout import Layout, deferrable_sum, held, held_operator, node_chunks, placement_box, served_sum
-from optimizer.program.node_programs import improve_nodes
+from optimizer.program.node_programs import dear_nodes, solve_nodes
 from optimizer.program.program import Array, Multipliers, Plan, Program
 from optimizer.program.project import acquisitions_inside
 from optimizer.program.recourse import Recourse
@@ -25,8 +26,11 @@ from optimizer.program.refill import refill, spare_places
 GROWTH = 1e-2  # a shortage of capacity below this share lets acquisitions grow, so that a rounding error does not become unserved work
 
 
-def repair(program: Program, plan: Plan, multipliers: Multipliers) -> Plan | None:
-    """A plan that holds every bound exactly and every row within 1e-12 of its absolute terms; None where the limits leave no z."""
+def repair(program: Program, plan: Plan, multipliers: Multipliers, aim: tuple[float, float] | None = None) -> Plan | None:
+    """A plan that holds every bound exactly and every row within 1e-12 of its absolute terms; None where the limits leave no z.
+
+    aim = (lower bound, relative tolerance): nodes are solved exactly only where that is needed, and may suffice, to come within the tolerance.
+    """
     with np.errstate(all="ignore"):
         p, m = program, clip_multipliers(program, multipliers)
         u, ud, r, slack = (_finite(a, s) for a, s in zip((plan.u, plan.ud, plan.r, plan.link_slack), _shapes(p), strict=True))
@@ -44,13 +48,19 @@ def repair(program: Program, plan: Plan, multipliers: Multipliers) -> Plan | Non
         least = _recourse(folded, x, load, capacity, (u, ud))
         state = Recourse(p, layout, x, capacity, folded.rent_box, r)
         side_slack, link_slack = _couple(state, folded, z, holds[:, p.pools :], slack)
+        repaired = Plan(z, state.x, state.u, state.ud, state.r, side_slack, link_slack)
         least = least + np.einsum("nbg,ng->n", m.capacity, capacity) + (m.side * holds[:, p.pools :]).sum(axis=1)
-
-        def couple() -> tuple[Array, Array]:
-            return _couple(state, folded, z, holds[:, p.pools :], slack)
-
-        side_slack, link_slack = improve_nodes(state, folded, holds[:, p.pools :], least, side_slack, link_slack, couple)
-        return Plan(z, state.x, state.u, state.ud, state.r, side_slack, link_slack)
+        before = cost(p, repaired)["total"]
+        chosen = dear_nodes(folded, repaired, least, aim)
+        if not len(chosen):
+            return repaired
+        kept = state.copy_nodes(np.arange(p.nodes) if p.links else chosen)
+        solve_nodes(state, folded, chosen, holds[:, p.pools :])
+        improved = Plan(z, state.x, state.u, state.ud, state.r, *_couple(state, folded, z, holds[:, p.pools :], slack))
+        if cost(p, improved)["total"] < before:
+            return improved
+        state.restore_nodes(np.arange(p.nodes) if p.links else chosen, kept)
+        return repaired
 
 
 def _shapes(p: Program) -> tuple[tuple[int, ...], ...]:

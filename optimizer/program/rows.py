@@ -44,7 +44,7 @@ def violation(program: Program, plan: Plan) -> Violation:
                 worst_row, row_name = float(share.ravel()[at]), f"{name} {np.unravel_index(at, share.shape)}"
     for name, lower, value, upper in _bounds(p, plan):
         if value.size:
-            excess = np.maximum(value - upper, lower - value)
+            excess = lower - value if upper is np.inf else np.maximum(value - upper, lower - value)
             at = int(np.argmax(excess))
             if not excess.ravel()[at] <= worst_bound:
                 worst_bound, bound_name = float(excess.ravel()[at]), f"{name} {np.unravel_index(at, excess.shape)}"

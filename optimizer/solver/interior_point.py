@@ -20,6 +20,8 @@ from optimizer.solver.structure import State
 
 CORRECTORS = 2
 BOUNDARY = 0.9995
+REFINEMENT = 1e-9  # relative residual of the normal equations
+UNUSABLE = 1e-2  # a direction with a larger relative residual is not taken
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,10 @@ def interior_point(layout: Layout, max_iterations: int = 100) -> Iterator[Iterat
             float(res.primal_error), float(res.dual_error), *steps,
         )  # fmt: skip
         f = newton.factor(shape, data, res.theta)
-        tolerance = jnp.asarray(1e-9)
         targets = newton.affine_targets(shape, data, state)
-        affine = newton.direction(shape, data, state, f, res, *targets, jnp.asarray(1e-6))
+        affine = newton.direction(shape, data, state, f, res, *targets, 1e-6)
         *targets, sigma, _ = newton.mehrotra_targets(shape, data, state, affine, res.mu)
-        best = newton.direction(shape, data, state, f, res, *targets, tolerance)
+        best = newton.direction(shape, data, state, f, res, *targets, REFINEMENT)
         rounds = int(affine.rounds) + int(best.rounds)
         correctors = 0
         for _ in range(CORRECTORS):
@@ -83,13 +84,13 @@ def interior_point(layout: Layout, max_iterations: int = 100) -> Iterator[Iterat
             if min(p, d) > 0.95:
                 break
             targets = newton.centrality_targets(shape, data, state, best, *targets, sigma * res.mu, jnp.asarray(0.1))
-            trial = newton.direction(shape, data, state, f, res, *targets, tolerance)
+            trial = newton.direction(shape, data, state, f, res, *targets, REFINEMENT)
             rounds += int(trial.rounds)
             if float(trial.step_primal) + float(trial.step_dual) < p + d + 0.02:
                 break
             best, correctors = trial, correctors + 1
         p, d = BOUNDARY * float(best.step_primal), BOUNDARY * float(best.step_dual)
-        if not np.isfinite(p + d) or not np.isfinite(float(best.error)):
+        if not np.isfinite(p + d) or not float(best.error) < UNUSABLE:
             return
         state = newton.step(shape, data, state, best, p, d)
         steps = (p, d, float(sigma), correctors, rounds, float(best.error))

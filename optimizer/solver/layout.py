@@ -155,6 +155,11 @@ def pad(array: np.ndarray, shape: tuple[int, ...], fill: float = 0.0) -> np.ndar
     return out
 
 
+def no_width(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """True for equalities."""
+    return np.isfinite(upper) & np.isfinite(lower) & (upper - lower <= 1e-12 * np.maximum(1.0, np.abs(np.where(np.isfinite(upper), upper, 0.0))))
+
+
 def make_layout(p: Program) -> Layout:
     """Presolve, scale, mask, pad."""
     pre = presolve(p)
@@ -163,8 +168,7 @@ def make_layout(p: Program) -> Layout:
     z_free = ~pre.z_fixed
     u_row, u_col, u_value = outputs_matrix(p, s, z_free)
     gram = gram_triples(u_row, u_col, u_value)
-    width = p.limit_upper - p.limit_lower
-    equality = pre.limit_active & (width <= 1e-12 * np.maximum(1.0, np.abs(p.limit_upper)))
+    equality = pre.limit_active & no_width(p.limit_lower, p.limit_upper)
     several = p.link_scenario < 0
     border = np.concatenate([np.nonzero(equality)[0], bucket(p.limits) + np.nonzero(several)[0]])
     limits, nlinks, states = bucket(p.limits), bucket(p.links), bucket(p.states)
@@ -350,8 +354,8 @@ def fill(p, pre, s, links, shape, u, gram, border) -> Data:
         link=pad(link_rhs / s.link, (shape.links,)),
     )
     has_e, has_h = np.isfinite(p.side_slack_cost), np.isfinite(p.link_slack_cost)
-    limit_slack = pre.limit_active & ~(limit_width <= 1e-12 * np.maximum(1.0, np.abs(p.limit_upper)))
-    link_slack = ~(link_width <= 1e-12 * np.maximum(1.0, np.abs(p.link_upper)))
+    limit_slack = pre.limit_active & ~no_width(p.limit_lower, p.limit_upper)
+    link_slack = ~no_width(p.link_lower, p.link_upper)
     active = Columns(
         x=last(pre.x_active, *node_x),
         u=last(p.demand > 0, shape.served, blocks, nodes),

@@ -86,57 +86,74 @@ def residuals(shape: Shape, data: Data, s: State) -> Residual:
 factor = partial(jax.jit, static_argnums=0)(factoring.factor)
 
 
+@partial(jax.jit, static_argnums=0)
 def refine(shape: Shape, data: Data, f: Factor, rhs: Rows, tolerance: Array) -> tuple[Rows, Array, Array]:
-    """Conjugate gradients on (A Theta A') y = rhs, preconditioned by the factor; keeps the best iterate."""
+    """Solve (A Theta A') y = rhs by conjugate gradients preconditioned by the factor, from zero: the first round is the plain solve.
+
+    Returns the best y by residual, the rounds beyond the first, and the relative residual reached.
+    """
+    size = norm(rhs)
+    goal = tolerance * size
 
     def cond(carry):
         _, _, _, _, rounds, _, error = carry
-        return (rounds < REFINEMENT_ROUNDS) & (error > tolerance)
+        return (rounds < REFINEMENT_ROUNDS) & (error > goal)
 
     def body(carry):
         y, r, p, rz, rounds, best, error = carry
-        q = normal(shape, data, f.theta, p)
-        alpha = rz / jnp.maximum(dot(p, q), jnp.finfo(rz.dtype).tiny)
-        y = jax.tree.map(lambda a, b: a + alpha * b, y, p)
-        r = jax.tree.map(lambda a, b: a - alpha * b, r, q)
         z = factoring.solve(shape, data, f, r)
         new = dot(r, z)
+        beta = jnp.where(rz > 0, new / jnp.where(rz > 0, rz, 1.0), 0.0)
+        p = jax.tree.map(lambda a, b: a + beta * b, z, p)
+        q = normal(shape, data, f.theta, p)
+        alpha = new / jnp.maximum(dot(p, q), jnp.finfo(rz.dtype).tiny)
+        y = jax.tree.map(lambda a, b: a + alpha * b, y, p)
+        r = jax.tree.map(lambda a, b: a - alpha * b, r, q)
         now = norm(r)
         better = now < error
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), y, best)
-        beta = new / jnp.maximum(rz, jnp.finfo(rz.dtype).tiny)
-        p = jax.tree.map(lambda a, b: a + beta * b, z, p)
-        # A direction that lost descent, or no longer finite, ends the refinement.
+        # A direction that lost descent, or is no longer finite, ends the refinement.
         rounds = jnp.where((new > 0) & jnp.isfinite(now), rounds + 1, REFINEMENT_ROUNDS)
-        return y, r, p, new, rounds, best, jnp.minimum(jnp.where(jnp.isfinite(now), now, error), error)
+        return y, r, p, new, rounds, best, jnp.where(better, now, error)
 
-    start = factoring.solve(shape, data, f, rhs)
-    r = jax.tree.map(jnp.subtract, rhs, normal(shape, data, f.theta, start))
-    z = factoring.solve(shape, data, f, r)
-    carry = (start, r, z, dot(r, z), jnp.asarray(0), start, norm(r))
+    zero = jax.tree.map(jnp.zeros_like, rhs)
+    carry = (zero, rhs, zero, jnp.zeros_like(size), jnp.asarray(0), zero, size)
     *_, rounds, best, error = jax.lax.while_loop(cond, body, carry)
-    return best, rounds, error
+    return best, jnp.maximum(rounds - 1, 0), error / jnp.maximum(size, 1e-300)
 
 
 @partial(jax.jit, static_argnums=0)
-def direction(
-    shape: Shape, data: Data, s: State, f: Factor, res: Residual, target_lower: Columns, target_upper: Columns, tolerance: Array
-) -> Direction:
-    """Newton direction for the given complementarity targets; `tolerance` is relative to the right-hand side."""
+def right_hand_side(shape: Shape, data: Data, s: State, res: Residual, target_lower: Columns, target_upper: Columns) -> tuple[Columns, Rows]:
+    """g and rp - A Theta g."""
     g = jax.tree.map(
         lambda tl, v, tu, zu, ru, w, rd, m, b: m * (tl / v - b * (tu - zu * ru) / w - rd),
         target_lower, s.v, target_upper, s.zu, res.width, s.w, res.dual, data.active, data.bounded,
     )  # fmt: skip
-    rhs = jax.tree.map(jnp.subtract, res.primal, apply(shape, data, mul(res.theta, g)))
-    size = norm(rhs)
-    dy, rounds, error = refine(shape, data, f, rhs, tolerance * size)
+    return g, jax.tree.map(jnp.subtract, res.primal, apply(shape, data, mul(res.theta, g)))
+
+
+@partial(jax.jit, static_argnums=0)
+def expand(
+    shape: Shape, data: Data, s: State, res: Residual, g: Columns, dy: Rows, targets: tuple[Columns, Columns], rounds: Array, error: Array
+) -> Direction:
+    """The whole direction from dy."""
+    target_lower, target_upper = targets
     dv = jax.tree.map(lambda t, a, b: t * (a + b), res.theta, transpose(shape, data, dy), g)
     dzl = jax.tree.map(lambda tl, zl, d, v, m: m * (tl - zl * d) / v, target_lower, s.zl, dv, s.v, data.active)
     dw = jax.tree.map(lambda ru, d, b: b * (ru - d), res.width, dv, data.bounded)
     dzu = jax.tree.map(lambda tu, zu, d, w, b: b * (tu - zu * d) / w, target_upper, s.zu, dw, s.w, data.bounded)
     primal = jnp.minimum(to_boundary(s.v, dv), to_boundary(s.w, dw))
     dual = jnp.minimum(to_boundary(s.zl, dzl), to_boundary(s.zu, dzu))
-    return Direction(dv, dw, dy, dzl, dzu, primal, dual, rounds, error / jnp.maximum(size, 1e-300))
+    return Direction(dv, dw, dy, dzl, dzu, primal, dual, rounds, error)
+
+
+def direction(
+    shape: Shape, data: Data, s: State, f: Factor, res: Residual, target_lower: Columns, target_upper: Columns, tolerance: float
+) -> Direction:
+    """Newton direction for the given complementarity targets; `tolerance` is relative to the right-hand side of the normal equations."""
+    g, rhs = right_hand_side(shape, data, s, res, target_lower, target_upper)
+    dy, rounds, error = refine(shape, data, f, rhs, jnp.asarray(tolerance))
+    return expand(shape, data, s, res, g, dy, (target_lower, target_upper), rounds, error)
 
 
 def to_boundary(value: Columns, change: Columns) -> Array:
@@ -207,27 +224,39 @@ def step(shape: Shape, data: Data, s: State, d: Direction, primal: Array, dual: 
     )
 
 
-@partial(jax.jit, static_argnums=0)
 def starting_point(shape: Shape, data: Data) -> State:
     """Mehrotra's least-squares point in the scaled space, with every variable and dual lifted off its bound."""
     theta = data.active
-    f = factoring.factor(shape, data, theta)
+    f = factor(shape, data, theta)
     tolerance = jnp.asarray(1e-6)
-    y, _, _ = refine(shape, data, f, data.rhs, tolerance * norm(data.rhs))
-    v = mul(theta, transpose(shape, data, y))
-    typical = sum(jnp.sum(jnp.abs(a)) for a in v) / sum(a.sum() for a in data.active)
-    floor = jnp.maximum(PRIMAL_FLOOR * typical, 1e-3)
-    v = jax.tree.map(lambda a, m, u, b: jnp.where(m > 0, jnp.where(b > 0, jnp.clip(a, jnp.minimum(floor, 0.25 * u), 0.5 * u), jnp.maximum(a, floor)), 1.0), v, data.active, data.upper, data.bounded)  # fmt: skip
+    primal, _, _ = refine(shape, data, f, data.rhs, tolerance)
+    dual, _, _ = refine(shape, data, f, weighted_cost(shape, data), tolerance)
+    return lift(shape, data, primal, dual)
+
+
+@partial(jax.jit, static_argnums=0)
+def weighted_cost(shape: Shape, data: Data) -> Rows:
+    return apply(shape, data, mul(data.active, data.cost))
+
+
+@partial(jax.jit, static_argnums=0)
+def lift(shape: Shape, data: Data, primal: Rows, dual: Rows) -> State:
+    """v = A' primal and z = c - A' dual, both at least a share of their mean size and inside the boxes."""
+    count = sum(a.sum() for a in data.active)
+    v = mul(data.active, transpose(shape, data, primal))
+    floor = jnp.maximum(PRIMAL_FLOOR * sum(jnp.sum(jnp.abs(a)) for a in v) / count, 1e-3)
+
+    def inside(a, m, u, b):
+        return jnp.where(m > 0, jnp.where(b > 0, jnp.clip(a, jnp.minimum(floor, 0.25 * u), 0.5 * u), jnp.maximum(a, floor)), 1.0)
+
+    v = jax.tree.map(inside, v, data.active, data.upper, data.bounded)
     w = jax.tree.map(lambda a, u, b: jnp.where(b > 0, u - a, 1.0), v, data.upper, data.bounded)
-    rhs = apply(shape, data, mul(theta, data.cost))
-    y, _, _ = refine(shape, data, f, rhs, tolerance * norm(rhs))
-    q = jax.tree.map(lambda c, t, m: (c - t) * m, data.cost, transpose(shape, data, y), data.active)
-    size = sum(jnp.sum(jnp.abs(a)) for a in q) / sum(a.sum() for a in data.active)
-    least = jnp.maximum(DUAL_FLOOR * size, 1e-3)
+    q = jax.tree.map(lambda c, t, m: (c - t) * m, data.cost, transpose(shape, data, dual), data.active)
+    least = jnp.maximum(DUAL_FLOOR * sum(jnp.sum(jnp.abs(a)) for a in q) / count, 1e-3)
     zl = jax.tree.map(lambda a, m, b: m * jnp.where(b > 0, jnp.maximum(a, 0.0) + least, jnp.maximum(a, least)), q, data.active, data.bounded)
     zu = jax.tree.map(lambda a, b: b * (jnp.maximum(-a, 0.0) + least), q, data.bounded)
-    count = sum(a.sum() for a in data.active) + sum(a.sum() for a in data.bounded)
-    mu = (dot(mul(v, data.active), zl) + dot(mul(w, data.bounded), zu)) / count
+    both = count + sum(a.sum() for a in data.bounded)
+    mu = (dot(mul(v, data.active), zl) + dot(mul(w, data.bounded), zu)) / both
     zl = jax.tree.map(lambda z, a, m: m * jnp.maximum(z, LEAST_PRODUCT * mu / a), zl, v, data.active)
     zu = jax.tree.map(lambda z, a, m: m * jnp.maximum(z, LEAST_PRODUCT * mu / a), zu, w, data.bounded)
-    return State(v, w, y, zl, zu)
+    return State(v, w, dual, zl, zu)

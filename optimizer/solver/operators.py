@@ -110,7 +110,7 @@ def output_rows(shape: Shape, data: Data, o: Array) -> Rows:
         jnp.zeros((shape.served, shape.blocks, shape.nodes), o.dtype),
         jnp.zeros((shape.deferrable, shape.nodes), o.dtype),
         capacity,
-        -at_node[shape.pools :],
+        -at_node[shape.pools :] * data.row_active.side,
         limit,
         link,
     )

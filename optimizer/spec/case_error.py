@@ -12,7 +12,8 @@ Location = tuple[str | int, ...]
 """The way from the top of the file to a value: map keys and list positions (from 0)."""
 
 TOP = "(top level)"
-LONGEST_SHOWN = 60
+LONGEST_SHOWN = 60  # characters of a value of the file in a message
+LONGEST_PART = 800  # characters of the problem, of the remedy, of the key path
 
 
 class CaseError(ValueError):
@@ -23,9 +24,9 @@ class CaseError(ValueError):
     ) -> None:
         """`line` is 1-based; `read_for` is the case whose reading led to `file`, where that is another file."""
         self.file = str(file)
-        self.key_path = key_path or TOP
-        self.problem = _one_line(problem)
-        self.remedy = _one_line(remedy)
+        self.key_path = _cut(_one_line(key_path), LONGEST_PART) or TOP
+        self.problem = _cut(_one_line(problem), LONGEST_PART)
+        self.remedy = _cut(_one_line(remedy), LONGEST_PART)
         self.line = line
         self.read_for = read_for
         known = [f"line {line}"] if line is not None else []
@@ -114,8 +115,8 @@ def _some(names: Iterable[object], most: int = 12) -> str:
     return ", ".join(listed[:most]) + more
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+def _cut(text: str, longest: int = LONGEST_SHOWN) -> str:
+    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def _one_line(text: str) -> str:

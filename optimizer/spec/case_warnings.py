@@ -11,7 +11,8 @@ from .checks_workloads import may_use, pools
 from .horizon_dates import add_months, period_starts
 from .quantities import Source
 from .resolved import Case, DemandMultiplier, Offer, Workload
-from .schema_values import Block, ByDatePath
+from .schema_paths import ByDatePath
+from .schema_values import Block
 
 GROWTH_INSIDE_PERIOD = 0.20
 HIGH_PUE = 2.0
@@ -26,6 +27,7 @@ def find_warnings(case: Case, source: Source) -> tuple[str, ...]:
         *_idle_workloads(case),
         *_odd_numbers(case),
         *_idle_limits(case),
+        *_unknown_words(case),
     ]
     if case.reveal is not None and len(case.scenarios) == 1:
         found.append("scenarios.reveal: there is one scenario, so nothing is revealed")

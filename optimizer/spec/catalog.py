@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from os.path import isdir
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def open_catalog(document: Document, folder: str | None) -> Catalog:
     if folder is None:
         return Catalog(shipped_catalog())
     path = Path(folder)
-    if not path.is_dir():
+    if not isdir(path):  # not Path.is_dir, which raises for a name that is too long
         # the absolute path would tell little about what was written, so the message shows its last parts
         raise document.error(
             ("catalog",), f"'{'/'.join(path.parts[-2:])}' is not a directory", "give a directory relative to the case file"

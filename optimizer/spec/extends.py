@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +48,15 @@ def _chain(path: Path) -> list[Document]:
         parent = document.data.pop("extends", None)
         if parent is None:
             return chain
-        if not isinstance(parent, str) or not parent.strip():
+        if not isinstance(parent, str) or not parent.strip() or not parent.isprintable():
             raise document.error(("extends",), f"is {shown(parent)}", "write the path of a case file, relative to this file")
         path = path.parent / parent
-        if path.resolve() in seen:
-            raise document.error(("extends",), f"leads back to `{parent}`: a cycle", "let one of the files extend nothing")
-        if not path.is_file():
-            near = [file.name for file in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
+        if not isfile(path):
+            near = [file.name for file in sorted(path.parent.glob("*.y*ml"))] if isdir(path.parent) else []
             remedy = did_you_mean(path.name, near) if near else "give a path relative to this file"
             raise document.error(("extends",), f"`{parent[:60]}` is not a file", remedy)
+        if path.resolve() in seen:
+            raise document.error(("extends",), f"leads back to `{parent}`: a cycle", "let one of the files extend nothing")
         if len(seen) >= MOST_FILES:
             raise document.error(("extends",), f"is a chain of more than {MOST_FILES} files", "merge some of them")
 
@@ -64,6 +65,8 @@ def _make_absolute(document: Document, folder: Path) -> None:
     for name in _RELATIVE:
         value = document.data.get(name)
         if isinstance(value, str):
+            if not value.isprintable():
+                raise document.error((name,), f"is {shown(value)}", "write the path of a directory, relative to this file")
             document.data[name] = str((folder / value).resolve())
 
 

@@ -9,7 +9,7 @@ from .case_error import CaseError, Document, Location, key_path
 from .catalog import Catalog
 from .resolved import Horizon, Path, Quantity
 from .schema import MONTHS_OF_PERIOD, CaseFile
-from .schema_values import ByDatePath, ByPeriodPath, GrowthPath
+from .schema_paths import ByDatePath, ByPeriodPath, GrowthPath
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def _expansion(name: str, written: WrittenOffer) -> Iterator[tuple[str, str, str
 def _offer(source: Source, name: str, expanded: str, chip: str, place: str, written: WrittenOffer) -> Offer:
     here = ("offers", name)
     price, assumed, per_year = _price(source, here, chip, place, written)
-    # a map of the optional fields that not every kind has; absent ones count as their default and keep the field's key path
+    # fields that a kind does not have count as their default and keep the key path they would have
     opex = written.opex_usd_per_chip_year if isinstance(written, OwnOffer) else 0.0
     upfront = written.upfront_share if isinstance(written, LeaseOffer | ReservedOffer) else 0.0
     signed = None if isinstance(written, RentOffer) else written

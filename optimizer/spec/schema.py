@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from .schema_limits import Limits, Scenarios
 from .schema_offers import Existing, Offer
+from .schema_paths import NotNegativePath, PositivePath
 from .schema_values import (
     AtLeastOne,
     Block,
@@ -19,10 +20,8 @@ from .schema_values import (
     HourOfDay,
     Name,
     NotNegative,
-    NotNegativePath,
     Periods,
     Positive,
-    PositivePath,
     Text,
     Truth,
     UtcOffset,

@@ -24,20 +24,21 @@ _FRACTIONS = {
 }
 
 
-def validate(model: type[BaseModel], document: Document, data: Any = None, at: Location = ()) -> Any:
-    """The model of `data` (default: the whole document), which stands at `at`. Raises CaseError."""
+def validate(model: type[BaseModel], document: Document) -> Any:
+    """The model of a document. Raises CaseError."""
     try:
-        return model.model_validate(document.data if data is None else data)
+        return model.model_validate(document.data)
     except ValidationError as error:
-        raise translated(error, document, at) from None
+        raise translated(error, document) from None
 
 
-def translated(error: ValidationError, document: Document, at: Location = ()) -> CaseError:
+def translated(error: ValidationError, document: Document) -> CaseError:
+    """The first unknown key, or else the first error, in words."""
     found = error.errors(include_url=False)
     # a misspelt key also makes the right key missing: the misspelling is the error to show
     unknown = [e for e in found if e["type"] == "unknown_key"]
     first = (unknown or found)[0]
-    location = at + tuple(step for step in first["loc"] if not _is_tag(step))
+    location = tuple(step for step in first["loc"] if not _is_tag(step))
     kind, context, value = first["type"], first.get("ctx", {}), first.get("input")
     if kind in ("refused", "unknown_key"):
         return document.error((*location, *context["at"]), context["problem"], context["remedy"])

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from .schema_offers import Kind
-from .schema_values import Block, Date, FractionPath, Name, Names, NotNegativePath, Positive, PositiveFraction, PositivePath, refuse
+from .schema_paths import FractionPath, NotNegativePath, PositivePath
+from .schema_values import Block, Date, Name, Names, Positive, PositiveFraction, refuse
 
 
 class Selector(Block):

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from .schema_paths import NotNegativePath, PositivePath, PriceOrCatalog
 from .schema_values import (
     Block,
     Date,
@@ -16,11 +17,8 @@ from .schema_values import (
     Name,
     Names,
     NotNegative,
-    NotNegativePath,
     Positive,
     PositiveFraction,
-    PositivePath,
-    PriceOrCatalog,
     Truth,
     check_choice,
     refuse,

@@ -1,4 +1,4 @@
-"""The values that fields are made of: names, dates, numbers with their ranges, and paths over time.
+"""The values that fields are made of: names, dates, numbers with their ranges; and the blocks of keys they stand in.
 
 A value that is refused carries its problem and its remedy in words (`refuse`); `schema_errors` puts file and key in front.
 """
@@ -6,14 +6,15 @@ A value that is refused carries its problem and its remedy in words (`refuse`); 
 from __future__ import annotations
 
 from datetime import date, datetime
-from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from .case_error import Location, did_you_mean, nearest_name, shown
 
+LONGEST_NAME = 200
+LARGEST_WHOLE = 10**9
 NAME_PATTERN = r"^[A-Za-z0-9_.:/-]+$"
 NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:/-")
 
@@ -40,6 +41,8 @@ def _number(value: Any) -> Any:
 def _whole(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int):
         raise refuse(f"is {shown(value)}, not a whole number", "write a whole number")
+    if abs(value) > LARGEST_WHOLE:
+        raise refuse("is too large", f"write a whole number below {LARGEST_WHOLE}")
     return value
 
 
@@ -56,6 +59,8 @@ def _name(value: Any) -> Any:
         raise refuse(f"is {shown(value)}, not a name", "write a text; put it in quotes if it looks like a number or a date")
     if not value or not NAME_CHARACTERS.issuperset(value):
         raise refuse(f"is {shown(value)}, not a name", "use letters, digits and _ . : / - only")
+    if len(value) > LONGEST_NAME:
+        raise refuse(f"has {len(value)} characters", f"use a name of at most {LONGEST_NAME}")
     return value
 
 
@@ -77,7 +82,6 @@ Date = Annotated[date, BeforeValidator(_date)]
 Truth = Annotated[bool, BeforeValidator(_truth)]
 Names = Annotated[list[Name], Field(min_length=1)]
 
-Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_number)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_number)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_number)]
@@ -137,120 +141,3 @@ def check_choice(value: Any, key: str, choices: tuple[str, ...]) -> Any:
         remedy = did_you_mean(chosen, choices) if isinstance(chosen, str) else f"write one of {', '.join(choices)}"
         raise refuse(f"is {shown(chosen)}", remedy, (key,))
     return value
-
-
-V = TypeVar("V")
-
-
-class _PathPart(Block, Generic[V]):
-    """A part of a path whose values lie in the range V."""
-
-    @classmethod
-    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
-        # pydantic's own name spells out the annotation; editors show it
-        ranges = {"positive": Positive, "not_negative": NotNegative, "fraction": Fraction}
-        return f"{cls.__name__}_{next((name for name, range_ in ranges.items() if range_ == params[0]), 'any')}"
-
-
-class GrowthPath(_PathPart[V], Generic[V]):
-    """`start * (1 + growth_per_year) ** years since the horizon start`."""
-
-    start: V = Field(description="value at the start of the horizon, in the unit of the key")
-    growth_per_year: Growth = Field(description="growth as a fraction per year, greater than -1: 0.5 is +50 % a year")
-
-
-class ByPeriodPath(_PathPart[V], Generic[V]):
-    """One value for each period."""
-
-    by_period: list[V] = Field(description="exactly one value for each period of the horizon, in the unit of the key", min_length=1)
-
-
-class Step(_PathPart[V], Generic[V]):
-    """A value and the first day on which it holds."""
-
-    from_: Date = Field(alias="from", description="first day on which the value holds")
-    value: V = Field(description="value from that day on, in the unit of the key")
-
-
-class ByDatePath(_PathPart[V], Generic[V]):
-    """A value that steps at dates."""
-
-    by_date: list[Step[V]] = Field(description="steps in ascending order; the first is not after the horizon start", min_length=1)
-
-    @field_validator("by_date")
-    @classmethod
-    def _ascending(cls, steps: list[Step[V]]) -> list[Step[V]]:
-        for position, (before, after) in enumerate(pairwise(steps), start=1):
-            if after.from_ <= before.from_:
-                raise refuse(
-                    f"{after.from_} does not come after {before.from_}", "put the dates in ascending order, each once", (position, "from")
-                )
-        return steps
-
-
-FORMS = "a number, {start, growth_per_year}, {by_period: [...]} or {by_date: [{from, value}, ...]}"
-_FORM_OF_KEY = {"start": "<growth>", "growth_per_year": "<growth>", "by_period": "<by_period>", "by_date": "<by_date>"}
-
-
-def path_form(value: Any) -> str:
-    if not isinstance(value, dict):
-        return "<number>"
-    forms = list(dict.fromkeys(_FORM_OF_KEY[key] for key in value if key in _FORM_OF_KEY))
-    return forms[0] if forms else "<growth>"
-
-
-def check_path_form(value: Any) -> Any:
-    """Refuses what is of no form or of two; the second happens when a path is merged onto one of another form."""
-    if isinstance(value, dict):
-        keys = [key for key in value if key in _FORM_OF_KEY]
-        forms = {_FORM_OF_KEY[key] for key in keys}
-        if len(forms) > 1:
-            raise refuse(f"mixes the forms of a path ({', '.join(keys)})", "keep one form; set inherited keys of the other to null")
-        if not forms:
-            raise refuse(f"is {shown(value)}, not a path", f"write {FORMS}")
-    elif isinstance(value, list):
-        raise refuse(f"is {shown(value)}", f"write {FORMS}")
-    return value
-
-
-_PATH = (Discriminator(path_form), BeforeValidator(check_path_form))
-
-PositivePath = Annotated[
-    Annotated[Positive, Tag("<number>")]
-    | Annotated[GrowthPath[Positive], Tag("<growth>")]
-    | Annotated[ByPeriodPath[Positive], Tag("<by_period>")]
-    | Annotated[ByDatePath[Positive], Tag("<by_date>")],
-    *_PATH,
-]
-NotNegativePath = Annotated[
-    Annotated[NotNegative, Tag("<number>")]
-    | Annotated[GrowthPath[NotNegative], Tag("<growth>")]
-    | Annotated[ByPeriodPath[NotNegative], Tag("<by_period>")]
-    | Annotated[ByDatePath[NotNegative], Tag("<by_date>")],
-    *_PATH,
-]
-FractionPath = Annotated[
-    Annotated[Fraction, Tag("<number>")]
-    | Annotated[GrowthPath[Fraction], Tag("<growth>")]
-    | Annotated[ByPeriodPath[Fraction], Tag("<by_period>")]
-    | Annotated[ByDatePath[Fraction], Tag("<by_date>")],
-    *_PATH,
-]
-PathBlock = GrowthPath[Any] | ByPeriodPath[Any] | ByDatePath[Any]
-
-
-def _price_form(value: Any) -> str:
-    return "<catalog>" if isinstance(value, str) else "<path>"
-
-
-def _check_price(value: Any) -> Any:
-    if isinstance(value, str) and value != "catalog":
-        raise refuse(f"is {shown(value)}, not a price", f"write {FORMS}, or catalog")
-    return value
-
-
-PriceOrCatalog = Annotated[
-    Annotated[Literal["catalog"], Tag("<catalog>")] | Annotated[PositivePath, Tag("<path>")],
-    Discriminator(_price_form),
-    BeforeValidator(_check_price),
-]

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from .schema_values import Block, Fraction, Name, Names, NotNegative, NotNegativePath, Positive, Truth, check_choice
+from .schema_paths import NotNegativePath
+from .schema_values import Block, Fraction, Name, Names, NotNegative, Positive, Truth, check_choice
 
 WORKLOAD_KINDS = ("serving", "batch", "training")
 

@@ -262,7 +262,6 @@ def random_program(
         placement_upper[small] = number(0.5, 10, (int(small.sum()),))
     worst = _worst_cost(node_weight, template_of_node, unserved, unserved_deferrable, demand, demand_deferrable)
     if cvar:
-        level = offers
         share = 0.3
         scale = [worst[(scenario_of_node == s) & (np.arange(nodes) < ordinary)].sum() / probability[s] for s in range(scenarios)]
         most = 3 * max(scale) + 1.0
@@ -363,9 +362,9 @@ def infeasible_program(seed: int, **knobs) -> Program:
     return random_program(seed, infeasible=True, **knobs)
 
 
-def with_derived_bounds(program: Program) -> Program:
-    """The same program with every acquisition's upper bound marked as derived."""
-    return replace(program, upper_is_derived=np.ones(program.acquisitions, bool))
+def with_derived_bounds(program: Program, acquisition: int) -> Program:
+    """The same program with one acquisition's upper bound marked as derived."""
+    return replace(program, upper_is_derived=np.arange(program.acquisitions) == acquisition)
 
 
 def _forest(periods: int, scenarios: int, tree: bool) -> tuple[Array, Array, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from optimizer.spec.load import load_case
+from optimizer.spec import load_case
 from optimizer.spec.resolved import Case
 
 FILE = Path(__file__).with_name("small_case.yaml")

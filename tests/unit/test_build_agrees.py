@@ -9,7 +9,7 @@ import pytest
 
 from optimizer.build import build, unit_costs
 from optimizer.program import Plan, Program
-from optimizer.spec.load import load_case
+from optimizer.spec import load_case
 from tests.oracle.extensive import solve_extensive
 from tests.oracle.second_builder import solve_case
 
@@ -28,7 +28,9 @@ def test_optimum_and_bounds(path: Path) -> None:
     assert built.program.constant == pytest.approx(second.cost_by_category["existing"], rel=1e-12, abs=1e-9)
 
 
-@pytest.mark.parametrize("stem", ["02_reserved_upfront_lease_lead", "17_existing_fleet", "20_spot_and_firm", "30_share_total_compute", "35_reveal"])
+@pytest.mark.parametrize(
+    "stem", ["02_reserved_upfront_lease_lead", "17_existing_fleet", "20_spot_and_firm", "30_share_total_compute", "35_reveal"]
+)
 def test_cost_table(stem: str) -> None:
     """The categories of the optimum; these cases have one optimal plan."""
     path = next(p for p in CASES if p.stem == stem)

@@ -1,0 +1,194 @@
+"""The command `capacity`: plan, check, evaluate, schema.
+
+Exit codes: 0 CERTIFIED (check, schema: all is well), 1 FAILED or an unexpected error, 2 bad input, 3 FEASIBLE, 4 INFEASIBLE, 130
+interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from optimizer import __version__
+
+if TYPE_CHECKING:
+    from optimizer.settings import Settings
+
+GOOD, FAILED, BAD_INPUT, INFEASIBLE, INTERRUPTED = 0, 1, 2, 4, 130
+
+
+class BadInput(ValueError):
+    """One line about what the user should change."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; nothing but usage errors of argparse raises SystemExit."""
+    options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        sys.stderr.close()
+        return GOOD
+    except Exception as error:
+        return _explained(error, options)
+
+
+def _explained(error: Exception, options: argparse.Namespace) -> int:
+    """One line on standard error, and the exit code."""
+    from optimizer.spec import CaseError
+
+    if isinstance(error, BadInput | CaseError):
+        print(f"capacity: {error}", file=sys.stderr)
+        return BAD_INPUT
+    if getattr(options, "verbose", False):
+        traceback.print_exception(error)
+    else:
+        sentence = " ".join(str(error).split()) or "no message"
+        print(f"capacity: unexpected {type(error).__name__}: {sentence} (--verbose shows where)", file=sys.stderr)
+    return FAILED
+
+
+# commands -------------------------------------------------------------------------------------------------------------------------
+def run_plan(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    _check_out(options.out, directory=True)
+    import optimizer
+    from optimizer.report.page import print_page
+    from optimizer.report.summary import plan_page
+
+    plan = optimizer.plan(options.case, settings)
+    where = None if options.out is None else str(plan.write(options.out))
+    print_page(plan_page(plan, where), sys.stdout)
+    return plan.exit_code
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Everything short of solving: the file, what may serve what, and whether the limits can be met at all."""
+    began = time.perf_counter()
+    from optimizer.plan import build, load
+    from optimizer.program.infeasible import find_infeasibility
+    from optimizer.report.case_page import check_page
+    from optimizer.report.infeasibility import conflicts
+    from optimizer.report.page import print_page
+
+    built = build(load(options.case))
+    infeasibility = find_infeasibility(built.program)
+    sentences = conflicts(built.structure, built.program, infeasibility) if infeasibility is not None else ()
+    print_page(check_page(built, sentences, time.perf_counter() - began), sys.stdout)
+    return INFEASIBLE if infeasibility is not None else GOOD
+
+
+def run_evaluate(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    _check_out(options.out, directory=False)
+    import json
+
+    import optimizer
+    from optimizer.report.comparison import evaluation_page
+    from optimizer.report.files import evaluation_document, json_text, read_acquisitions, write_text
+    from optimizer.report.page import print_page
+
+    case = optimizer.load(options.case)
+    try:
+        acquisitions = read_acquisitions(options.plan)
+    except (OSError, json.JSONDecodeError, ValueError) as error:
+        raise BadInput(f"{options.plan}: {_one_line(error)}; give a plan.json, a JSON list or a CSV of acquisitions") from error
+    evaluation = optimizer.evaluate(case, acquisitions, settings)
+    if options.out is not None:
+        write_text(options.out, json_text(evaluation_document(evaluation)))
+    print_page(evaluation_page(evaluation), sys.stdout)
+    if options.out is not None:
+        print(f"Results: {options.out}")
+    return evaluation.exit_code
+
+
+def run_schema(options: argparse.Namespace) -> int:
+    """The JSON schema of case files, for editors."""
+    _check_out(options.out, directory=False)
+    from optimizer.report.files import json_text, write_text
+    from optimizer.spec import json_schema
+
+    text = json_text(json_schema())
+    if options.out is None:
+        sys.stdout.write(text)
+    else:
+        write_text(options.out, text)
+    return GOOD
+
+
+# options --------------------------------------------------------------------------------------------------------------------------
+def _settings(options: argparse.Namespace) -> Settings:
+    from optimizer.settings import Settings
+
+    try:
+        return Settings(options.gap, options.max_iterations, options.verbose, sys.stderr.isatty())
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+
+
+def _check_out(out: str | None, directory: bool) -> None:
+    if out is None:
+        return
+    from optimizer.report.files import refuse_unwritable
+
+    try:
+        refuse_unwritable(out, directory)
+    except OSError as error:
+        raise BadInput(f"--out: {error}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="capacity", description="Decides what accelerator capacity to own, lease, reserve and rent; certifies the answer in dollars."
+    )
+    parser.add_argument("--version", action="version", version=f"capacity {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, run, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(run=run)
+        return made
+
+    plan = command("plan", run_plan, "find the best plan of a case and certify it")
+    add_plan_options(plan)
+    check = command("check", run_check, "check a case without solving it: sizes, warnings, what may serve what, limits that clash")
+    check.add_argument("case", metavar="CASE", help="a case file (YAML)")
+    check.add_argument("--verbose", action="store_true", help="show where an unexpected error happened")
+    evaluate = command("evaluate", run_evaluate, "certify given acquisitions: what they cost, and how much that is above the best plan")
+    evaluate.add_argument("--plan", required=True, metavar="FILE", help="acquisitions: a plan.json, a JSON list, or a CSV")
+    add_plan_options(evaluate, "FILE", "write both plans and the bracket to this JSON file")
+    schema = command("schema", run_schema, "print the JSON schema of case files (completion and checks in editors)")
+    schema.add_argument("--out", metavar="FILE", help="write it to a file")
+    return parser
+
+
+def add_plan_options(parser: argparse.ArgumentParser, out: str = "DIR", help_out: str = "write plan.json and all tables there") -> None:
+    """CASE and the options of everything that solves."""
+    from optimizer.settings import Settings
+
+    usual = Settings()
+    parser.add_argument("case", metavar="CASE", help="a case file (YAML)")
+    parser.add_argument("--out", metavar=out, help=help_out)
+    parser.add_argument("--gap", type=float, default=usual.gap_relative, metavar="G", help="relative gap to certify (default %(default)s)")
+    parser.add_argument(
+        "--max-iterations", type=int, default=usual.max_iterations, metavar="N", help="most iterations (default %(default)s)"
+    )
+    parser.add_argument("--verbose", action="store_true", help="a line per iteration, and where an unexpected error happened")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Somebody's acquisitions laid on a case: matched by offer, signing date and scenario, and fixed in the program."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optimizer.build.build import Built
+from optimizer.build.records import LimitRecord
+from optimizer.build.structure import Structure
+from optimizer.program.layout import limit_operator
+from optimizer.program.program import Array, Program, Sparse
+from optimizer.spec import CaseError
+
+ROUNDING = 1e-6
+"""A given plan that exceeds a limit by less than this share of the row's terms meets it: people write counts with few digits."""
+
+Orders = Iterable[Mapping[str, Any]] | pd.DataFrame
+
+
+def signed_counts(structure: Structure, acquisitions: Orders, file: str = "acquisitions") -> Array:
+    """[Z], chips: what the rows sign; rows that mean the same order are added.
+
+    Raises CaseError (with `file` as the place of the mistake) for a row that names no order of the case.
+    """
+    rows = acquisitions.to_dict("records") if isinstance(acquisitions, pd.DataFrame) else list(acquisitions)
+    offers = {a.offer for a in structure.acquisitions}
+    dates = {(a.offer, a.signing_date) for a in structure.acquisitions}
+    known = {(a.offer, a.signing_date, a.scenario): a.index for a in structure.acquisitions}
+    branches = [s.name for s in structure.case.scenarios]
+    counts = np.zeros(len(structure.acquisitions))
+    for number, row in enumerate(rows):
+        here = f"acquisitions.{number}"
+        offer, signed, chips, scenario = _row(row, file, here)
+        if offer not in offers:
+            what = "is an offer of the case that cannot be signed" if offer in structure.case.offers else "is no offer of the case"
+            raise CaseError(file, f"{here}.offer", f"`{offer}` {what}", "name an own, lease or reserved offer that can be signed")
+        if (offer, signed) not in dates:
+            some = ", ".join(sorted({str(d) for o, d in dates if o == offer})[:4])
+            raise CaseError(file, f"{here}.signing_date", f"`{offer}` cannot be signed on {signed}", f"its dates are {some}, ...")
+        if (offer, signed, scenario or None) in known:
+            counts[known[offer, signed, scenario or None]] += chips
+        elif not scenario:  # '' after the reveal: the same order on every branch
+            for branch in branches:
+                counts[known[offer, signed, branch]] += chips
+        elif scenario in branches:
+            raise CaseError(
+                file, f"{here}.scenario", f"on {signed} an order is the same in all scenarios, not only in `{scenario}`", "leave it empty"
+            )
+        else:
+            raise CaseError(file, f"{here}.scenario", f"`{scenario}` is no scenario of the case", f"use one of {', '.join(branches[:12])}")
+    return counts
+
+
+def _row(row: Mapping[str, Any], file: str, here: str) -> tuple[str, date, float, str]:
+    if not isinstance(row, Mapping):
+        raise CaseError(file, here, "is no mapping", "write offer, signing_date, count_chips and scenario")
+    for key in ("offer", "signing_date", "count_chips"):
+        if key not in row:
+            raise CaseError(file, f"{here}.{key}", "is missing", "write offer, signing_date and count_chips in every row")
+    signed, chips, scenario = row["signing_date"], row["count_chips"], row.get("scenario", "")
+    if isinstance(signed, datetime):
+        signed = signed.date()
+    try:
+        signed = signed if isinstance(signed, date) else date.fromisoformat(str(signed))
+    except ValueError as error:
+        raise CaseError(file, f"{here}.signing_date", f"'{signed}' is no date", "write YYYY-MM-DD") from error
+    if isinstance(chips, bool) or not isinstance(chips, int | float | np.number) or not (math.isfinite(chips) and chips >= 0):
+        raise CaseError(file, f"{here}.count_chips", f"'{chips}' is no count", "write a finite number, 0 or more")
+    nothing = scenario is None or (isinstance(scenario, float) and math.isnan(scenario))  # an empty cell of a CSV
+    return str(row["offer"]), signed, float(chips), "" if nothing else str(scenario)
+
+
+def fixed(built: Built, counts: Array) -> Built:
+    """The program in which exactly these chips are signed. What an offer has too few of becomes a limit that cannot be met."""
+    program = _met_to_rounding(built.program, counts)
+    short = np.nonzero(~program.upper_is_derived & (counts > program.acquisition_upper * (1 + ROUNDING)))[0]
+    program, structure = _with_available(program, built.structure, short)
+    return replace(built, program=replace(program, acquisition_lower=counts, acquisition_upper=counts), structure=structure)
+
+
+def _met_to_rounding(program: Program, counts: Array) -> Program:
+    matrix = limit_operator(program)
+    value, size = matrix @ counts, abs(matrix) @ counts
+    close = ROUNDING * np.maximum(size, np.where(np.isfinite(program.limit_upper), np.abs(program.limit_upper), 0.0))
+    over = value - program.limit_upper
+    return replace(program, limit_upper=np.where((over > -close) & (over <= close), value + close, program.limit_upper))
+
+
+def _with_available(program: Program, structure: Structure, short: Array) -> tuple[Program, Structure]:
+    """A limit row for each acquisition whose stated availability the given count exceeds."""
+    if not len(short):
+        return program, structure
+    first, records = program.limits, []
+    for row, z in enumerate(short.tolist(), start=first):
+        a = structure.acquisitions[z]
+        path = structure.case.offers[a.offer].available_chips
+        keys = tuple(quantity.key for quantity in path.values) if path else ()
+        records.append(
+            LimitRecord(
+                index=row,
+                name=f"available {a.name}",
+                kind="available",
+                limit=a.offer,
+                bound="max",
+                period=a.period,
+                decisions=(a.decision,),
+                scenario=a.scenario,
+                unit="chips",
+                place=a.place,
+                keys=keys,
+                empty=False,
+            )
+        )
+    rows = np.arange(first, first + len(short))
+    matrix = program.limit_matrix
+    return (
+        replace(
+            program,
+            limit_matrix=Sparse(
+                (np.concatenate([matrix.index[0], rows]), np.concatenate([matrix.index[1], short])),
+                np.concatenate([matrix.value, np.ones(len(short))]),
+            ),
+            limit_lower=np.concatenate([program.limit_lower, np.full(len(short), -np.inf)]),
+            limit_upper=np.concatenate([program.limit_upper, program.acquisition_upper[short]]),
+            names=replace(program.names, limit=(*program.names.limit, *(record.name for record in records))),
+        ),
+        replace(structure, limits=(*structure.limits, *records)),
+    )

@@ -1,0 +1,81 @@
+"""plan(case): load, build, solve, tell - the data flow on one page."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from optimizer.build.build import Built
+from optimizer.build.build import build as build_program
+from optimizer.build.parameters import BuildError
+from optimizer.given_orders import fixed, signed_counts
+from optimizer.program.program import ProgramError
+from optimizer.report.result import Evaluation, Plan
+from optimizer.report.tables import tables_of
+from optimizer.settings import Settings
+from optimizer.solve import solve
+from optimizer.spec import CaseError, load_case
+from optimizer.spec.resolved import Case
+
+CaseOrPath = Case | str | Path
+
+
+def load(path: str | Path) -> Case:
+    """The case in a YAML file, checked and resolved. Raises CaseError: one line that names file, key, problem and remedy."""
+    return load_case(path)
+
+
+def build(case: Case) -> Built:
+    """The case's program and the meaning of its rows and columns. Raises CaseError where the case contradicts itself."""
+    try:
+        built = build_program(case)
+        built.program.check()
+    except (BuildError, ProgramError) as error:
+        raise CaseError(case.file, "", str(error), "change the case") from error
+    return built
+
+
+def plan(case: CaseOrPath, settings: Settings | None = None) -> Plan:
+    """The best plan of a case, certified.
+
+    Raises CaseError for a case that cannot be used. Everything else is a status of the plan: CERTIFIED, FEASIBLE, INFEASIBLE, FAILED.
+    """
+    settings, began = settings or Settings(), time.perf_counter()
+    case = case if isinstance(case, Case) else load(case)
+    built = build(case)
+    return _told(built, settings, time.perf_counter() - began)
+
+
+def evaluate(case: CaseOrPath, acquisitions: Iterable[Mapping[str, Any]] | pd.DataFrame, settings: Settings | None = None) -> Evaluation:
+    """What somebody's acquisitions cost, certified, and how much that is above the best plan.
+
+    `acquisitions` holds rows with offer, signing_date, count_chips and (optional; '' for all) scenario, such as `Plan.acquisitions` or the
+    list of that name in plan.json; what is not named is not signed. Raises CaseError for an acquisition that the case does not offer.
+    """
+    settings, began = settings or Settings(), time.perf_counter()
+    case = case if isinstance(case, Case) else load(case)
+    built = build(case)
+    seconds = time.perf_counter() - began
+    best = _told(built, settings, seconds)
+    began = time.perf_counter()
+    given = fixed(built, signed_counts(built.structure, acquisitions))
+    return _compared(_told(given, settings, time.perf_counter() - began), best)
+
+
+def _told(built: Built, settings: Settings, build_seconds: float) -> Plan:
+    """Solve, and put everything that a reader asks into tables."""
+    solution = solve(built.program, settings)
+    return tables_of(built, solution, settings, build_seconds)
+
+
+def _compared(given: Plan, best: Plan) -> Evaluation:
+    """Any bound of the case bounds the given acquisitions too, so the difference is at least 0."""
+    if not (given.has_values and best.has_values):
+        return Evaluation(given, best, math.nan, math.nan, math.nan)
+    least, most = given.lower_bound_usd - best.objective_usd, given.objective_usd - best.lower_bound_usd
+    return Evaluation(given, best, given.objective_usd - best.objective_usd, max(0.0, least), max(0.0, most))

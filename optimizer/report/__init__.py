@@ -1,0 +1,1 @@
+"""Tables, accounts, files and pages: the only place that formats numbers."""

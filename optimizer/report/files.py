@@ -1,0 +1,172 @@
+"""A plan on disk: plan.json, and every table as CSV and Parquet. Nothing is ever left half-written.
+
+Everything is written into a hidden directory first. A new target appears in one rename; into an existing directory the files are moved
+one by one (each in one rename), plan.json last and after the old one is gone, so that a plan.json always stands beside its own tables.
+Other files in the directory are left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from optimizer.report.result import Evaluation, Plan
+
+SCHEMA_VERSION = 1
+PLAN_FILE = "plan.json"
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """The content of plan.json: plain dictionaries, lists, numbers and texts; what is no finite number is None."""
+    by_category = plan.cost.groupby("category", sort=True)[["expected_nominal_usd", "expected_present_value_usd"]].sum()
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "status": plan.status,
+        "reason": plan.reason,
+        "objective_usd": plan.objective_usd,
+        "lower_bound_usd": plan.lower_bound_usd,
+        "gap_usd": plan.gap_usd,
+        "gap_relative": plan.gap_relative,
+        "penalties_usd": plan.penalties_usd,
+        "iterations": plan.iterations,
+        "compilations": plan.compilations,
+        "seconds": plan.seconds,
+        "versions": plan.versions,
+        "device": plan.device,
+        "case": {"name": plan.case_name, "hash": plan.case_hash, "file": str(plan.case.file)},
+        "settings": {"gap_relative": plan.settings.gap_relative, "max_iterations": plan.settings.max_iterations},
+        "warnings": plan.warnings,
+        "conflicts": plan.conflicts,
+        "excuses": [asdict(excuse) for excuse in plan.excuses],
+        "cost_by_category_usd": {
+            category: {"nominal": row["expected_nominal_usd"], "present_value": row["expected_present_value_usd"]}
+            for category, row in by_category.iterrows()
+        },
+        "assumed_share_of_cost": {"price": plan.assumed.price, "throughput": plan.assumed.throughput, "either": plan.assumed.either},
+        "acquisitions": plan.acquisitions.to_dict("records"),
+    }
+    return plain(document)
+
+
+def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
+    """The content of evaluation.json: the bracket, and both plans in the form of plan.json."""
+    return plain(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "above_best_usd": evaluation.above_best_usd,
+            "at_least_usd": evaluation.at_least_usd,
+            "at_most_usd": evaluation.at_most_usd,
+            "given": plan_document(evaluation.given),
+            "best": plan_document(evaluation.best),
+        }
+    )
+
+
+def plain(value: Any) -> Any:
+    """The same in types that JSON has; NaN and infinities become None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(below) for key, below in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(below) for below in value]
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, date):
+        return value.isoformat()
+    return value
+
+
+def json_text(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_plan(plan: Plan, directory: str | Path) -> Path:
+    """plan.json and the tables of a plan; returns the directory."""
+    target = Path(directory)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(prefix=".plan.", dir=target if target.exists() else target.parent))
+    try:
+        for name, frame in plan.tables().items():
+            frame.to_csv(stage / f"{name}.csv", index=False)
+            frame.to_parquet(stage / f"{name}.parquet", index=False)
+        (stage / PLAN_FILE).write_text(json_text(plan_document(plan)), encoding="utf-8")
+        _publish(stage, target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    return target
+
+
+def _publish(stage: Path, target: Path) -> None:
+    stage.chmod(0o777 & ~_umask())  # mkdtemp makes it private
+    if not target.exists():
+        os.rename(stage, target)
+        return
+    (target / PLAN_FILE).unlink(missing_ok=True)
+    for file in sorted(stage.iterdir(), key=lambda file: file.name == PLAN_FILE):
+        os.replace(file, target / file.name)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """A file in one rename."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(text)
+        Path(name).chmod(0o666 & ~_umask())
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def refuse_unwritable(path: str | Path, directory: bool) -> None:
+    """Raise OSError now, rather than after minutes of solving, where a result could not be written. Nothing is created."""
+    path = Path(path)
+    if directory and path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{path} is a file; name a directory for the results")
+    if not directory and path.is_dir():
+        raise IsADirectoryError(f"{path} is a directory; name a file")
+    first = path if directory and path.exists() else path.parent
+    while not first.exists():
+        first = first.parent
+    if not first.is_dir() or not os.access(first, os.W_OK | os.X_OK):
+        raise PermissionError(f"{first} is no directory that can be written to")
+
+
+def read_acquisitions(path: str | Path) -> list[dict[str, Any]]:
+    """The acquisitions of a plan.json, of a JSON list, or of a CSV with the same columns.
+
+    Raises ValueError with one line for a file that holds none.
+    """
+    path = Path(path)
+    if path.suffix == ".csv":
+        frame = pd.read_csv(path, dtype={"scenario": str, "offer": str}, keep_default_na=False)
+        return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+    document = json.loads(path.read_text(encoding="utf-8"))
+    rows = document.get("acquisitions") if isinstance(document, dict) else document
+    if not isinstance(rows, list):
+        raise ValueError("holds no list `acquisitions`")
+    return rows
+
+
+def _umask() -> int:
+    """The process's file mode mask; it can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,151 @@
+"""Shadow prices: what one more unit of everything that limits the plan would save, in dollars per unit.
+
+All prices are expected present values and >= 0; they are the multipliers of the certificate. A price is the slope of the optimal cost
+at the plan: it holds for a small change (where plan or prices are not unique, on one side only).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from optimizer.build.structure import Structure
+from optimizer.program.layout import held, held_operator, limit_operator, link_operator
+from optimizer.program.program import Multipliers, Program
+from optimizer.program.program import Plan as Values
+from optimizer.report.accounting import ALL
+from optimizer.report.case_prices import Array, CasePrices
+from optimizer.report.chips_used import chips_used
+from optimizer.report.frames import frame
+
+COLUMNS = (
+    "kind",
+    "name",
+    "limit",
+    "place",
+    "period",
+    "scenario",
+    "unit",
+    "price_usd_per_unit",
+    "limit_value",
+    "used",
+    "slack",
+    "binding",
+    "excess",
+    "set_by",
+)
+"""kind: site_power, supply, capex, total, share (of what is signed), share_of_total, capacity (a pool in a period), available_chips (of an
+offer at signing), available_rent. limit_value, used and slack are in `unit`; `excess` is what a priced share limit is exceeded by; `set_by`
+names the fields of the case. Rows of the kinds available_chips and available_rent stand only where they bind."""
+
+TIGHT = 1e-6
+"""A limit binds where its slack is below this share of its size."""
+
+
+def prices_table(structure: Structure, program: Program, values: Values, multipliers: Multipliers) -> pd.DataFrame:
+    rows = [
+        *_limits(structure, program, values, multipliers),
+        *_shares_of_total(structure, program, values, multipliers),
+        *_capacity(structure, program, values, multipliers),
+        *_available_chips(structure, program, values, multipliers),
+        *_available_rent(structure, program, values, multipliers),
+    ]
+    return frame(COLUMNS, rows)
+
+
+def _limits(structure: Structure, program: Program, values: Values, multipliers: Multipliers) -> list[tuple]:
+    matrix = limit_operator(program)
+    used, size = matrix @ values.z, abs(matrix) @ np.abs(values.z)
+    rows = []
+    for record in structure.limits:
+        at, name = record.index, structure.periods[record.period].name
+        upper = float(program.limit_upper[at])
+        price = max(0.0, -float(multipliers.limit[at]))
+        slack = upper - float(used[at])
+        tight = slack <= TIGHT * max(abs(upper), float(size[at]))
+        rows.append((record.kind, record.name, record.limit, record.place or "", name, record.scenario or ALL, record.unit, price, upper,
+                     float(used[at]), slack, bool(tight), 0.0, " ".join(record.keys)))  # fmt: skip
+    return rows
+
+
+def _shares_of_total(structure: Structure, program: Program, values: Values, multipliers: Multipliers) -> list[tuple]:
+    if not structure.sides:
+        return []
+    room = held(program, values.z)[program.state_of_node][:, program.pools :]  # [N, K]
+    rented = np.einsum("nkbg,nbg->nk", program.side_rent, values.r)
+    size = np.einsum("nkbg,nbg->nk", np.abs(program.side_rent), values.r) + np.abs(room)
+    rows = []
+    for node in structure.recourse:
+        for side in structure.sides:
+            at = node.index, side.index
+            slack = float(room[at] - rented[at] + values.side_slack[at])
+            excess = float(values.side_slack[at])
+            price, tight = max(0.0, -float(multipliers.side[at])), bool(slack <= TIGHT * size[at])
+            period = structure.periods[node.period].name
+            rows.append(("share_of_total", side.name, side.limit, "", period, node.scenario, side.unit, price, float(room[at]),
+                         float(rented[at]), slack, tight, excess, " ".join(side.keys)))  # fmt: skip
+    return rows
+
+
+def state_prices(program: Program, multipliers: Multipliers) -> Array:
+    """[Q, G + K], <= 0: the derivative of the optimal cost with respect to held capacity, and to what is held of a share."""
+    per_node = np.concatenate([program.availability * multipliers.capacity.sum(axis=1), multipliers.side], axis=1)
+    prices = np.zeros((program.states, per_node.shape[1]))
+    np.add.at(prices, program.state_of_node, per_node)
+    return prices
+
+
+def _capacity(structure: Structure, program: Program, values: Values, multipliers: Multipliers) -> list[tuple]:
+    """Per decision node and pool: what one more usable chip, there for the whole period, would save over all scenarios of the node."""
+    used = chips_used(structure, CasePrices.of(structure.case), values.x)
+    have = held(program, values.z)[program.state_of_node][:, None, : program.pools] + values.r  # [N, B, G]
+    spare, most = np.full((program.states, program.pools), np.inf), np.zeros((program.states, program.pools))
+    np.minimum.at(spare, program.state_of_node, (have - used).min(axis=1))
+    np.maximum.at(most, program.state_of_node, used.max(axis=1))
+    price = -state_prices(program, multipliers)
+    rows = []
+    for node in structure.decisions:
+        for pool in structure.pools:
+            at = node.index, pool.index
+            slack, busy = float(spare[at]), float(most[at])
+            rows.append(("capacity", f"{pool.name} {node.name}", pool.name, pool.place, structure.periods[node.period].name,
+                         node.scenario or ALL, "usable chips", max(0.0, float(price[at])), busy + slack, busy, slack,
+                         bool(slack <= TIGHT * busy), 0.0, ""))  # fmt: skip
+    return rows
+
+
+def _available_chips(structure: Structure, program: Program, values: Values, multipliers: Multipliers) -> list[tuple]:
+    """Offers of which the plan takes all there is on a signing date."""
+    prices = state_prices(program, multipliers).ravel()
+    reduced = program.acquisition_cost + held_operator(program).T @ prices - limit_operator(program).T @ multipliers.limit
+    reduced = reduced - link_operator(program).T @ multipliers.link
+    upper = program.acquisition_upper
+    full = (upper > 0) & (values.z >= upper * (1 - TIGHT)) & ~program.upper_is_derived & (program.acquisition_lower < upper)
+    rows = []
+    for at in np.nonzero(full)[0].tolist():
+        record, offer = structure.acquisitions[at], structure.case.offers[structure.acquisitions[at].offer]
+        keys = " ".join(quantity.key for quantity in offer.available_chips.values) if offer.available_chips else ""
+        rows.append(("available_chips", record.name, record.offer, record.place, structure.periods[record.period].name,
+                     record.scenario or ALL, "chips", max(0.0, -float(reduced[at])), float(upper[at]), float(values.z[at]),
+                     float(upper[at] - values.z[at]), True, 0.0, keys))  # fmt: skip
+    return rows
+
+
+def _available_rent(structure: Structure, program: Program, values: Values, multipliers: Multipliers) -> list[tuple]:
+    """Rents of which the plan takes all there is in some block; per chip that could be paid for in every block of the period."""
+    reduced = program.node_weight[:, None, None] * program.rent_cost + multipliers.capacity
+    if program.sides:
+        reduced = reduced - np.einsum("nk,nkbg->nbg", multipliers.side, program.side_rent)
+    full = (program.rent_upper > 0) & (values.r >= program.rent_upper * (1 - TIGHT))
+    price = np.where(full, np.maximum(-reduced, 0.0), 0.0).sum(axis=1)  # [N, G]
+    rows = []
+    for rent in structure.rents:
+        offer = structure.case.offers[rent.name]
+        keys = " ".join(quantity.key for quantity in offer.available_chips.values) if offer.available_chips else ""
+        for at in np.nonzero(full[:, :, rent.pool].any(axis=1))[0].tolist():
+            node, most = structure.recourse[at], float(program.rent_upper[at, 0, rent.pool]) / rent.usable_share
+            taken = float(values.r[at, :, rent.pool].max()) / rent.usable_share
+            rows.append(("available_rent", f"{rent.name} {node.name}", rent.name, offer.place, structure.periods[node.period].name,
+                         node.scenario, "chips", float(price[at, rent.pool]) * rent.usable_share, most, taken, most - taken, True, 0.0,
+                         keys))  # fmt: skip
+    return rows

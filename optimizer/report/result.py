@@ -1,0 +1,124 @@
+"""The answer: what `optimizer.plan` and `optimizer.evaluate` return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from optimizer.performance.eligibility import Excuse
+from optimizer.report.assumed import AssumedShare
+from optimizer.spec.resolved import Case
+
+if TYPE_CHECKING:
+    from optimizer.build.build import Built
+    from optimizer.program.certificate import Status
+    from optimizer.settings import Settings
+    from optimizer.solve import Solution
+
+TABLES = ("acquisitions", "mix", "placement", "cost", "prices", "unserved", "commitments_beyond_horizon")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan with its certificate.
+
+    Dollars are expected present values at the start of the horizon unless a column says nominal; what does not exist (the cost of an
+    infeasible case) is NaN. `reason` is the certificate's sentence, or why the case is infeasible. `seconds` by phase: build, compile,
+    solve, certify, report. Tables are tidy, with units in the names of columns: `optimizer.report` has one module per table.
+    """
+
+    status: str  # CERTIFIED | FEASIBLE | INFEASIBLE | FAILED
+    reason: str
+    objective_usd: float
+    lower_bound_usd: float
+    gap_usd: float
+    gap_relative: float
+    penalties_usd: float  # unserved work and exceeded share limits, part of the objective
+    iterations: int
+    compilations: int
+    seconds: dict[str, float]
+    versions: dict[str, str]
+    device: str
+    case_name: str
+    case_hash: str
+    warnings: tuple[str, ...]
+    excuses: tuple[Excuse, ...]  # for every stream that no pool may serve: every pool, with the reason
+    assumed: AssumedShare  # share of the cost that rests on assumed numbers
+    conflicts: tuple[str, ...]  # INFEASIBLE: the limits that clash, one sentence each
+    acquisitions: pd.DataFrame
+    mix: pd.DataFrame
+    placement: pd.DataFrame
+    cost: pd.DataFrame
+    prices: pd.DataFrame
+    unserved: pd.DataFrame
+    commitments_beyond_horizon: pd.DataFrame
+    case: Case = field(repr=False)
+    settings: Settings = field(repr=False)
+    built: Built = field(repr=False)
+    solution: Solution = field(repr=False)
+
+    @property
+    def has_values(self) -> bool:
+        """Whether there is a plan at all: tables are empty without one."""
+        return self.solution.certificate.plan is not None
+
+    @property
+    def exit_code(self) -> int:
+        """0 CERTIFIED, 1 FAILED, 3 FEASIBLE, 4 INFEASIBLE."""
+        return self.kind.exit_code
+
+    @property
+    def kind(self) -> Status:
+        """The status as an enum."""
+        return self.solution.status
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return {name: getattr(self, name) for name in TABLES}
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of plan.json."""
+        from optimizer.report.files import plan_document
+
+        return plan_document(self)
+
+    def write(self, directory: str | Path) -> Path:
+        """plan.json and every table as CSV and Parquet; nothing is ever left half-written. Returns the directory."""
+        from optimizer.report.files import write_plan
+
+        return write_plan(self, directory)
+
+    def summary(self, width: int = 100) -> str:
+        """The page that `capacity plan` prints, without colours."""
+        from optimizer.report.page import text_of
+        from optimizer.report.summary import plan_page
+
+        return text_of(plan_page(self), width)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Somebody's acquisitions, certified, beside the best plan.
+
+    The true cost of the given acquisitions lies in [given.lower_bound_usd, given.objective_usd] and the least possible cost in
+    [best.lower_bound_usd, best.objective_usd], so that the acquisitions cost between at_least_usd and at_most_usd too much.
+    """
+
+    given: Plan
+    best: Plan
+    above_best_usd: float  # given.objective_usd - best.objective_usd
+    at_least_usd: float
+    at_most_usd: float
+
+    @property
+    def exit_code(self) -> int:
+        """That of the given plan, or of the best one where only the latter is not certified."""
+        return self.given.exit_code or self.best.exit_code
+
+    def summary(self, width: int = 100) -> str:
+        from optimizer.report.comparison import evaluation_page
+        from optimizer.report.page import text_of
+
+        return text_of(evaluation_page(self), width)

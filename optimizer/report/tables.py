@@ -1,0 +1,116 @@
+"""From a solution to the plan that a reader holds: every table, the accounts, and why a case is infeasible."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optimizer.build.build import Built
+from optimizer.program.certificate import Certificate
+from optimizer.program.program import Multipliers
+from optimizer.program.program import Plan as Values
+from optimizer.report import figures
+from optimizer.report.accounting import cost_table, total_usd
+from optimizer.report.assumed import assumed_share
+from optimizer.report.infeasibility import conflicts
+from optimizer.report.limit_prices import prices_table
+from optimizer.report.orders import acquisitions_table, commitments_table, mix_table
+from optimizer.report.result import Plan
+from optimizer.report.work import placement_table, unserved_table
+from optimizer.settings import Settings
+from optimizer.solve import Solution
+
+RECONCILED = 1e-9
+"""The cost table adds up to the objective within this share of the sum of its absolute entries."""
+
+
+def tables_of(built: Built, solution: Solution, settings: Settings, build_seconds: float) -> Plan:
+    began = time.perf_counter()
+    structure, program, certificate = built.structure, built.program, solution.certificate
+    case = structure.case
+    values = certificate.plan
+    sentences = conflicts(structure, program, solution.infeasibility) if solution.infeasibility is not None else ()
+    frames = _frames(built, solution, values if values is not None else _nothing(built))
+    if values is None:
+        frames = {name: frame.iloc[:0] for name, frame in frames.items()}
+        shares = assumed_share(structure, _nothing(built), frames["cost"])
+    else:
+        shares = assumed_share(structure, values, frames["cost"])
+    unplaced = {(structure.streams[w].workload, structure.streams[w].origin) for w in structure.unplaced}
+    return Plan(
+        status=solution.status.name,
+        reason=" ".join(sentences) if sentences else _reason(certificate),
+        objective_usd=certificate.objective,
+        lower_bound_usd=certificate.lower_bound,
+        gap_usd=certificate.gap,
+        gap_relative=certificate.gap_relative,
+        penalties_usd=certificate.penalties,
+        iterations=solution.iterations,
+        compilations=solution.compilations,
+        versions=solution.versions,
+        device=solution.device,
+        case_name=case.name,
+        case_hash=case.hash,
+        warnings=(*structure.warnings, *_disagreement(frames["cost"], certificate.objective)),
+        excuses=tuple(e for e in structure.excuses if (e.workload, e.origin) in unplaced),
+        assumed=shares,
+        conflicts=sentences,
+        **frames,
+        case=case,
+        settings=settings,
+        built=built,
+        solution=solution,
+        seconds={"build": build_seconds, **solution.seconds, "report": time.perf_counter() - began},
+    )
+
+
+def _frames(built: Built, solution: Solution, values: Values) -> dict[str, Any]:
+    structure, program = built.structure, built.program
+    multipliers = solution.certificate.multipliers
+    if multipliers is None:
+        n, b, g, k = program.nodes, program.blocks, program.pools, program.sides
+        multipliers = Multipliers(np.zeros((n, b, g)), np.zeros((n, k)), np.zeros(program.limits), np.zeros(program.links))
+    return {
+        "acquisitions": acquisitions_table(structure, values),
+        "mix": mix_table(structure, values),
+        "placement": placement_table(structure, values),
+        "cost": cost_table(structure, values),
+        "prices": prices_table(structure, program, values, multipliers),
+        "unserved": unserved_table(structure, values),
+        "commitments_beyond_horizon": commitments_table(structure, values),
+    }
+
+
+def _reason(certificate: Certificate) -> str:
+    """The certificate's sentence, in dollars."""
+    if certificate.status.name not in ("CERTIFIED", "FEASIBLE") or not math.isfinite(certificate.gap):
+        return certificate.reason
+    sentence = f"The plan costs at most {figures.usd_exact(max(certificate.gap, 0.0))} more than the best possible plan"
+    return f"{sentence} ({figures.small(max(certificate.gap_relative, 0.0))} relative)."
+
+
+def _disagreement(cost: pd.DataFrame, objective: float) -> tuple[str, ...]:
+    """A warning if the accounts, which know nothing of the program, do not add up to the certified objective."""
+    total, size = total_usd(cost), math.fsum(cost["expected_present_value_usd"].abs().tolist())
+    if not math.isfinite(objective) or abs(total - objective) <= RECONCILED * size:
+        return ()
+    return (f"THE COST TABLE DOES NOT ADD UP: {total!r} USD against the certified {objective!r} USD; please report this case",)
+
+
+def _nothing(built: Built) -> Values:
+    """Zeros in the place of a plan that does not exist: the tables then have their columns, and lose their rows."""
+    p = built.program
+    n, b = p.nodes, p.blocks
+    return Values(
+        z=np.zeros(p.acquisitions),
+        x=np.zeros((n, b, p.pairs)),
+        u=np.zeros((n, b, p.served)),
+        ud=np.zeros((n, p.deferrable)),
+        r=np.zeros((n, b, p.pools)),
+        side_slack=np.zeros((n, p.sides)),
+        link_slack=np.zeros(p.links),
+    )

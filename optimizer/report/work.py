@@ -1,0 +1,114 @@
+"""What runs where, and what does not run: placement and unserved work."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from optimizer.build.structure import Structure
+from optimizer.program.program import Plan as Values
+from optimizer.report.accounting import by_scenario
+from optimizer.report.case_prices import Array, CasePrices
+from optimizer.report.chips_used import chips_per_work
+from optimizer.report.frames import frame
+
+SMALLEST = 1e-9
+"""Work below this share of the stream's largest is rounding."""
+
+PLACEMENT_COLUMNS = (
+    "scenario",
+    "period",
+    "block",
+    "workload",
+    "origin",
+    "chip",
+    "place",
+    "preemptible",
+    "work",
+    "unit",
+    "chips_used",
+)
+UNSERVED_COLUMNS = (
+    "scenario",
+    "probability",
+    "period",
+    "block",
+    "workload",
+    "origin",
+    "amount",
+    "unit",
+    "share_of_demand",
+    "nominal_usd",
+    "expected_present_value_usd",
+)
+
+
+def placement_table(structure: Structure, values: Values) -> pd.DataFrame:
+    """Work by scenario, period, block, stream and pool: a rate that holds during the block (unit), and the chips it keeps busy."""
+    x, streams, pools = values.x, structure.streams, structure.pools
+    largest = x.max(axis=(0, 1), initial=0.0)  # [P]
+    of_stream = np.zeros(len(streams))
+    stream = np.array([p.stream for p in structure.pairs], int)
+    np.maximum.at(of_stream, stream, largest)
+    n, b, p = np.nonzero(x > SMALLEST * of_stream[stream])
+    work = x[n, b, p]
+    s, t = np.divmod(n, structure.calendar.periods)
+    of_pair = [pools[pair.pool] for pair in structure.pairs]
+
+    def named(values_by_index: list, index: Array) -> Array:
+        return np.array(values_by_index, object)[index] if len(values_by_index) else np.array([], object)
+
+    columns = (
+        named([scenario.name for scenario in structure.case.scenarios], s),
+        named(list(structure.calendar.names), t),
+        named([block.name for block in structure.blocks], b),
+        named([streams[w].workload for w in stream], p),
+        named([streams[w].origin or "" for w in stream], p),
+        named([pool.chip for pool in of_pair], p),
+        named([pool.place for pool in of_pair], p),
+        np.array([pool.preemptible for pool in of_pair], bool)[p],
+        work,
+        named([streams[w].work_unit for w in stream], p),
+        work * chips_per_work(structure, CasePrices.of(structure.case))[p] if len(p) else work,
+    )
+    return frame(PLACEMENT_COLUMNS, dict(zip(PLACEMENT_COLUMNS, columns, strict=True)))
+
+
+def unserved_table(structure: Structure, values: Values) -> pd.DataFrame:
+    """Work that is not served, as a rate during the block, or (movable work; block '') as an amount of the period."""
+    case, prices = structure.case, CasePrices.of(structure.case)
+    hours = prices.block_hours
+    x, u, ud = (by_scenario(structure, a) for a in (values.x, values.u, values.ud))
+    pairs = {w: [p.index for p in structure.pairs if p.stream == w] for w in range(len(structure.streams))}
+    frames = []
+    for stream in structure.streams:
+        workload = case.workloads[stream.workload]
+        price = prices.unserved_usd_per_work(workload) * (3600 if stream.kind == "serving" else 1)
+        placed = x[..., pairs[stream.index]].sum(axis=-1)  # [S, T, B]
+        if stream.movable:
+            amount = ud[:, :, None, stream.position]
+            demand, usd, blocks = amount + np.einsum("tb,stb->st", hours, placed)[:, :, None], amount * price, [""]
+        else:
+            amount = u[..., stream.position]
+            demand, usd, blocks = amount + placed, amount * hours * price, [block.name for block in structure.blocks]
+        s, t, b = np.nonzero(amount > SMALLEST * demand)
+        probability = np.array([scenario.probability.value for scenario in case.scenarios])[s]
+        frames.append(
+            frame(
+                UNSERVED_COLUMNS,
+                {
+                    "scenario": np.array([scenario.name for scenario in case.scenarios], object)[s],
+                    "probability": probability,
+                    "period": np.array(structure.calendar.names, object)[t],
+                    "block": np.array(blocks, object)[b],
+                    "workload": stream.workload,
+                    "origin": stream.origin or "",
+                    "amount": amount[s, t, b],
+                    "unit": stream.demand_unit,
+                    "share_of_demand": amount[s, t, b] / demand[s, t, b],
+                    "nominal_usd": usd[s, t, b],
+                    "expected_present_value_usd": probability * prices.discount_mid[t] * usd[s, t, b],
+                },
+            )
+        )
+    return pd.concat([frame(UNSERVED_COLUMNS, {}), *frames], ignore_index=True)
