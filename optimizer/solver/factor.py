@@ -1,6 +1,6 @@
 """Factor and solve A Theta A' dy = rhs by eliminating, in this order: pools, served streams (both per cell), the rows that the blocks
-of a node share (deferrable, side), the linking rows of a scenario, the acquisitions, and last the border (equality limits and
-linking rows over several scenarios).
+of a node share (deferrable, side), the linking rows of a scenario, the acquisitions, and last the border (linking rows over several
+scenarios).
 
 Write the normal matrix without acquisitions as N0 and the rows of acquisitions as R U (R: rows from outputs, U: outputs from
 acquisitions). Then  A Theta A' = N0 + R U Theta_z U' R'  and with  S = R' N0^-1 R = L L',  G = U Theta_z U'
@@ -25,6 +25,7 @@ from optimizer.solver.operators import apply, output_rows, pair_coefficient, row
 from optimizer.solver.structure import Array, Columns, Data, Rows, Shape
 
 INNER = 1  # rounds of refinement of the inner inverse; none ended the iteration at a gap of 1e-6, one at 1e-9, two no better
+EQUALITY = 1e-13  # stands in for the slack of an equality limit, relative to its row
 REGULARISATION = 1e-14  # relative to the Jacobi-scaled diagonal
 
 
@@ -125,9 +126,8 @@ def factor(shape: Shape, data: Data, theta: Columns) -> Factor:
     # Held outputs enter their rows with a minus sign, a linking row's own output with a plus. Everything above used the plus, so the
     # linking rows' unit below carries the minus: only the relative sign matters in R' N0^-1 R.
     link_inverse, link_outputs = factor_links(shape, data, theta, lower, slot_shared, to_shared, shared_outputs)
-    is_limit = limit_is_inequality(shape, data)
-    limit = jnp.where(is_limit > 0, theta.f + (1.0 - data.row_active.limit), 1.0)
-    inner, left, gram = close_coupling(shape, data, theta, state_schur, link_outputs, link_inverse, is_limit / limit)
+    limit = limit_diagonal(shape, data, theta)
+    inner, left, gram = close_coupling(shape, data, theta, state_schur, link_outputs, data.row_active.limit / limit)
     empty = jax.tree.map(lambda r: jnp.zeros((shape.border, *r.shape), r.dtype), data.rhs)
     result = Factor(
         theta, pool_safe, served_inverse, shared_served, shared_pool, shared_inverse, slot_shared, link_inverse, inner, left, limit,
@@ -227,13 +227,16 @@ def factor_links(shape, data, theta, lower, slot_shared, to_shared, shared_outpu
     return inverse, inverse @ whole
 
 
-def limit_is_inequality(shape: Shape, data: Data) -> Array:
-    """1 for active limits that are no border rows."""
-    rows = jnp.ones(shape.limits + shape.links + 1, data.a.dtype).at[data.border_row].set(0.0)
-    return rows[: shape.limits] * data.row_active.limit
+def limit_diagonal(shape: Shape, data: Data, theta: Columns) -> Array:
+    """[L] diagonal of N0 for limits: the slack's Theta. An equality has none and gets a tiny share of its own row in its place; as the
+    outputs' equations never divide by the difference, this costs rounding only, and the refinement takes the perturbation out."""
+    squares = segment_sum(data.u_value * data.u_value * theta.z[data.u_col], data.u_row, shape.outputs)
+    own = squares[shape.states * (shape.pools + shape.sides) :][: shape.limits]
+    equality = data.row_active.limit * (1.0 - data.active.f)
+    return theta.f + equality * jnp.maximum(EQUALITY * own, 1e-300) + (1.0 - data.row_active.limit)
 
 
-def close_coupling(shape, data, theta, state_schur, link_outputs, link_inverse, limit_inverse):
+def close_coupling(shape, data, theta, state_schur, link_outputs, limit_inverse):
     """Factor the inner system, over acquisitions or over outputs."""
     dtype = data.a.dtype
     held_size = shape.states * (shape.pools + shape.sides)
@@ -308,10 +311,10 @@ def apply_left(shape: Shape, left: Array, root: Array, vector: Array) -> Array:
     return jnp.concatenate([top, vector[held_size : held_size + shape.limits] * root, jnp.zeros_like(vector[held_size + shape.limits :])])
 
 
-def inner_solve(shape: Shape, data: Data, f: Factor, g: Array) -> Array:
-    """(G^-1 + S)^-1 g over the outputs."""
+def inner_solve(shape: Shape, data: Data, f: Factor, g: Array) -> tuple[Array, Array | None]:
+    """v = (G^-1 + S)^-1 g over the outputs, and the outputs' prices R' dy = (I + S G)^-1 g where they come without a subtraction."""
     if shape.acquisition_space:
-        return f.gram @ times_transposed(f.inner, times(f.inner, f.gram.T @ g))
+        return f.gram @ times_transposed(f.inner, times(f.inner, f.gram.T @ g)), None
     if shape.scenarios:
         left, inverse = f.left
 
@@ -334,7 +337,7 @@ def inner_solve(shape: Shape, data: Data, f: Factor, g: Array) -> Array:
     price = approximate(g)
     for _ in range(INNER):
         price = price + approximate(g - price - compliance(f.gram @ price))
-    return f.gram @ price
+    return f.gram @ price, price
 
 
 def solve_recourse(shape: Shape, data: Data, f: Factor, rhs: Rows) -> Rows:
@@ -370,7 +373,7 @@ def solve_recourse(shape: Shape, data: Data, f: Factor, rhs: Rows) -> Rows:
     )
     pull = pull + nodes_first(times_transposed(f.shared_pool, jnp.broadcast_to(both[:, None, :], (shape.nodes, shape.blocks, both.shape[1]))))
     capacity = (rhs.capacity - pull) / f.pool * data.row_active.capacity
-    return Rows(demand, deferred, capacity, side, rhs.limit / f.limit * limit_is_inequality(shape, data), link)
+    return Rows(demand, deferred, capacity, side, rhs.limit / f.limit * data.row_active.limit, link)
 
 
 def slot_rhs(shape: Shape, data: Data, link: Array) -> Array:
@@ -395,9 +398,13 @@ def solve_links(shape: Shape, data: Data, f: Factor, rhs_link: Array, reduced: A
 def solve_rest(shape: Shape, data: Data, f: Factor, rhs: Rows) -> Rows:
     """All rows but the border."""
     y = solve_recourse(shape, data, f, rhs)
-    v = inner_solve(shape, data, f, row_outputs(shape, data, y))
+    v, price = inner_solve(shape, data, f, row_outputs(shape, data, y))
     push = solve_recourse(shape, data, f, output_rows(shape, data, v))
-    return jax.tree.map(jnp.subtract, y, push)
+    y = jax.tree.map(jnp.subtract, y, push)
+    if price is None:
+        return y
+    limits = price[shape.states * (shape.pools + shape.sides) :][: shape.limits]
+    return y._replace(limit=limits * data.row_active.limit)
 
 
 def border_mask(shape: Shape, data: Data) -> Rows:

@@ -168,9 +168,9 @@ def make_layout(p: Program) -> Layout:
     z_free = ~pre.z_fixed
     u_row, u_col, u_value = outputs_matrix(p, s, z_free)
     gram = gram_triples(u_row, u_col, u_value)
-    equality = pre.limit_active & no_width(p.limit_lower, p.limit_upper)
+    equalities = bool((pre.limit_active & no_width(p.limit_lower, p.limit_upper)).any())
     several = p.link_scenario < 0
-    border = np.concatenate([np.nonzero(equality)[0], bucket(p.limits) + np.nonzero(several)[0]])
+    border = bucket(p.limits) + np.nonzero(several)[0]
     limits, nlinks, states = bucket(p.limits), bucket(p.links), bucket(p.states)
     pools, sides, acquisitions = bucket(p.pools), p.sides, bucket(p.acquisitions)
     outputs_count = states * (pools + sides) + limits + nlinks
@@ -179,7 +179,7 @@ def make_layout(p: Program) -> Layout:
         nodes=bucket(p.nodes), states=states, acquisitions=acquisitions, limits=limits, links=nlinks, slots=bucket(links.slots),
         scenarios=bucket(links.scenarios), links_per_scenario=bucket(links.per_scenario), border=bucket(len(border)),
         outputs_nnz=bucket(len(u_value)), gram_nnz=0, x_bounded=bool(np.isfinite(p.placement_upper).any()),
-        acquisition_space=acquisitions <= outputs_count,
+        acquisition_space=acquisitions <= outputs_count and not equalities,
     )  # fmt: skip
     if not shape.acquisition_space:
         shape = shape._replace(gram_nnz=bucket(len(gram[0])))

@@ -114,7 +114,7 @@ class Data(NamedTuple):
     limit_sign: Array  # [L]
     link_sign_l: Array  # [R]
     link_sign_h: Array  # [R]
-    border_row: Array  # int[border], index into limits, then L + index into linking rows; L + R for padding
+    border_row: Array  # int[border], L + index into linking rows; L + R for padding
     # the program
     cost: Columns
     rhs: Rows
