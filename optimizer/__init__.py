@@ -52,7 +52,10 @@ _HOME = {
     "plan": "optimizer.plan",
     "solve": "optimizer.solve",
 }
-__all__ = sorted(_HOME)
+__all__ = [  # noqa: RUF022
+    "plan", "evaluate", "load", "solve", "Case", "CaseError", "Evaluation", "Multipliers", "Names", "Plan", "Program", "ProgramError",
+    "Settings", "Solution", "Sparse", "Status",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -60,6 +60,8 @@ def refill(
     box [n,B,P] where a placement has an upper bound of its own.
     """
     p, template = program, program.template_of_node[nodes]
+    if not p.pairs:
+        return
     columns, exists = stream_columns(p)
     at = np.nonzero(missing[0] > TINY * p.demand[nodes])
     if len(at[0]):

@@ -22,6 +22,7 @@ from optimizer.program.program import Array, Multipliers, Plan, Program
 from optimizer.program.project import acquisitions_inside
 from optimizer.program.recourse import Recourse
 from optimizer.program.refill import refill, spare_places
+from optimizer.program.shed import shed_links
 
 GROWTH = 1e-2  # a shortage of capacity below this share lets acquisitions grow, so that a rounding error does not become unserved work
 
@@ -47,7 +48,7 @@ def repair(program: Program, plan: Plan, multipliers: Multipliers, aim: tuple[fl
         capacity = np.maximum(p.availability * holds[:, : p.pools], 0.0)
         least = _recourse(folded, x, load, capacity, (u, ud))
         state = Recourse(p, layout, x, capacity, folded.rent_box, r)
-        side_slack, link_slack = _couple(state, folded, z, holds[:, p.pools :], slack)
+        side_slack, link_slack = _couple(state, folded, z, holds[:, p.pools :], slack, (u, ud))
         repaired = Plan(z, state.x, state.u, state.ud, state.r, side_slack, link_slack)
         least = least + np.einsum("nbg,ng->n", m.capacity, capacity) + (m.side * holds[:, p.pools :]).sum(axis=1)
         before = cost(p, repaired)["total"]
@@ -55,8 +56,8 @@ def repair(program: Program, plan: Plan, multipliers: Multipliers, aim: tuple[fl
         if not len(chosen):
             return repaired
         kept = state.copy_nodes(np.arange(p.nodes) if p.links else chosen)
-        solve_nodes(state, folded, chosen, holds[:, p.pools :])
-        improved = Plan(z, state.x, state.u, state.ud, state.r, *_couple(state, folded, z, holds[:, p.pools :], slack))
+        solve_nodes(state, folded, chosen, z, holds[:, p.pools :])
+        improved = Plan(z, state.x, state.u, state.ud, state.r, *_couple(state, folded, z, holds[:, p.pools :], slack, (u, ud)))
         if cost(p, improved)["total"] < before:
             return improved
         state.restore_nodes(np.arange(p.nodes) if p.links else chosen, kept)
@@ -153,12 +154,15 @@ def _recourse(folded: Folded, x: Array, load: Array, capacity: Array, wished: tu
     return least
 
 
-def _couple(state: Recourse, folded: Folded, z: Array, side_most: Array, slack_given: Array) -> tuple[Array, Array]:
-    """Make side and linking rows hold; returns their slacks [N,K] and [R]."""
+def _couple(
+    state: Recourse, folded: Folded, z: Array, side_most: Array, slack_given: Array, wished: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """Make side and linking rows hold; returns their slacks [N,K] and [R]. slack_given [R] and wished (u, ud) are the plan's own."""
     p = state.program
     side_slack, link_slack = np.zeros((p.nodes, p.sides)), np.zeros(p.links)
     if p.links:
         hold_free_work(state, folded, z, slack_given)
+        shed_links(state, folded, z, wished)
     if p.sides:
         hold_sides(state, side_most)
     if p.links:

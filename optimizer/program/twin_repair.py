@@ -14,7 +14,8 @@ from jax.ops import segment_sum
 from optimizer.program.twin_bound import Arrays, clipped, placement_box, reduced_costs, row_sums, sizes
 
 ROUNDS = 8  # of each refill
-TINY = 1e-14
+TINY = 1e-14  # of demand: less than this is nothing
+AIM = 1e-13  # of the sum of a limit's absolute terms: less than this needs no blending
 
 
 @jax.jit
@@ -102,11 +103,12 @@ def _least_side(lower: jax.Array, upper: jax.Array) -> jax.Array:
 
 
 def _acquisitions(a: Arrays, z: jax.Array) -> jax.Array:
-    """Clipped to the box and blended towards the strictly feasible point as far as the worst limit asks."""
+    """Clipped to the box and blended towards the strictly feasible point as far as the worst inequality asks; equalities are left as they are."""
     z = jnp.clip(jnp.where(jnp.isnan(z), a["acquisition_lower"], z), a["acquisition_lower"], a["acquisition_upper"])
-    value, _ = _limit_values(a, z)
+    value, size = _limit_values(a, z)
     centre, _ = _limit_values(a, a["centre"])
     over = jnp.maximum(value - a["limit_upper"], a["limit_lower"] - value)
+    over = jnp.where((over > AIM * size) & (a["limit_lower"] < a["limit_upper"]), over, 0.0)
     gain = jnp.abs(value - centre)
     share = jnp.where(over > 0, jnp.minimum(over / jnp.where(gain > 0, gain, over), 1.0), 0.0)
     share = jnp.minimum(jnp.max(share, initial=0.0) * (1 + 1e-14), 1.0)

@@ -85,7 +85,7 @@ class Ledger:
         rows["period"] = np.array(self.prices.calendar.names)[rows["t"]]
         rows["scenario"] = np.array([*(s.name for s in case.scenarios), ALL])[rows["s"]]
         rows["probability"] = np.array([*(s.probability.value for s in case.scenarios), 1.0])[rows["s"]]
-        rows["provider"] = rows["place"].map({name: place.provider for name, place in case.places.items()} | {"": ""})
+        rows["provider"] = [case.places[name].provider if name else "" for name in rows["place"]]
         for name in ("nominal_usd", "present_value_usd"):
             rows[f"expected_{name}"] = rows["probability"] * rows[name]
         order = rows.sort_values(["t", "category", "s", "place", "source"], kind="stable")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from optimizer.build.build import Built
 from optimizer.build.structure import Structure
 from optimizer.report import figures
-from optimizer.report.page import Page, facts, grid, heading, line
+from optimizer.report.page import Page, bullets, facts, grid, heading, line
 
 MOST_POOLS = 4
 
@@ -18,11 +18,11 @@ def check_page(built: Built, conflicts: Sequence[str], seconds: float) -> Page:
     case = structure.case
     verdict = "its limits clash" if conflicts else "can be planned"
     page: Page = [line(f"{case.name}: {verdict}", "bold red" if conflicts else "bold green")]
-    page += [line(f"  - {sentence}") for sentence in conflicts]
+    page.append(bullets(conflicts))
     page += [heading("Size"), facts(_sizes(built)), heading("Pools that may serve a workload"), _eligible(structure)]
     page += _unplaced(structure)
     if structure.warnings:
-        page += [heading(figures.counted(len(structure.warnings), "warning")), *(line(f"  - {w}", "yellow") for w in structure.warnings)]
+        page += [heading(figures.counted(len(structure.warnings), "warning")), bullets(structure.warnings, "yellow")]
     page.append(line(f"\nhash {case.hash[:16]}; read and built in {figures.seconds(seconds)}"))
     return page
 
@@ -61,7 +61,6 @@ def _unplaced(structure: Structure) -> Page:
     for index in structure.unplaced:
         stream = structure.streams[index]
         page.append(heading(f"No pool may serve {stream.name}:"))
-        page += [line(f"  - {excuse.pool}: {excuse.sentence}") for excuse in structure.excuses_of(index)]
-        if not structure.excuses_of(index):
-            page.append(line("  - there is no pool at all"))
+        said = [f"{excuse.pool}: {excuse.sentence}" for excuse in structure.excuses_of(index)]
+        page.append(bullets(said or ["there is no pool at all"]))
     return page

@@ -100,4 +100,4 @@ def counted(count: int, noun: str) -> str:
 
 def _digits(value: float) -> str:
     """Four significant digits of a number from 1 to 1000, three of a smaller one."""
-    return f"{value:.0f}" if value >= 999.5 else f"{value:.1f}" if value >= 99.95 else f"{value:.2f}" if value >= 1 else f"{value:.3g}"
+    return f"{value:.0f}" if value >= 999.5 else f"{value:.1f}" if value >= 99.95 else f"{value:.2f}" if value >= 0.9995 else f"{value:.3g}"

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from optimizer.report.frames import records, sums
+
 if TYPE_CHECKING:
     from optimizer.report.result import Evaluation, Plan
 
@@ -30,7 +32,7 @@ PLAN_FILE = "plan.json"
 
 def plan_document(plan: Plan) -> dict[str, Any]:
     """The content of plan.json: plain dictionaries, lists, numbers and texts; what is no finite number is None."""
-    by_category = plan.cost.groupby("category", sort=True)[["expected_nominal_usd", "expected_present_value_usd"]].sum()
+    by_category = sums(plan.cost, ["category"], ["expected_nominal_usd", "expected_present_value_usd"])
     document = {
         "schema_version": SCHEMA_VERSION,
         "status": plan.status,
@@ -51,11 +53,10 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "conflicts": plan.conflicts,
         "excuses": [asdict(excuse) for excuse in plan.excuses],
         "cost_by_category_usd": {
-            category: {"nominal": row["expected_nominal_usd"], "present_value": row["expected_present_value_usd"]}
-            for category, row in by_category.iterrows()
+            category: {"nominal": nominal, "present_value": present} for (category,), (nominal, present) in sorted(by_category.items())
         },
         "assumed_share_of_cost": {"price": plan.assumed.price, "throughput": plan.assumed.throughput, "either": plan.assumed.either},
-        "acquisitions": plan.acquisitions.to_dict("records"),
+        "acquisitions": records(plan.acquisitions),
     }
     return plain(document)
 
@@ -156,8 +157,7 @@ def read_acquisitions(path: str | Path) -> list[dict[str, Any]]:
     """
     path = Path(path)
     if path.suffix == ".csv":
-        frame = pd.read_csv(path, dtype={"scenario": str, "offer": str}, keep_default_na=False)
-        return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+        return records(pd.read_csv(path, dtype={"scenario": str, "offer": str}, keep_default_na=False))
     document = json.loads(path.read_text(encoding="utf-8"))
     rows = document.get("acquisitions") if isinstance(document, dict) else document
     if not isinstance(rows, list):

@@ -20,3 +20,21 @@ def frame(columns: Sequence[str], rows: Sequence[tuple] | Mapping[str, Any] | pd
     data = pd.DataFrame(rows, columns=list(columns))
     types = {name: "bool" if name in FLAGS else "str" if name in TEXT else "float64" for name in columns if name not in DATES}
     return data.astype(types)
+
+
+def sums(table: pd.DataFrame, by: Sequence[str], of: Sequence[str], weight: str | None = None) -> dict[tuple[Any, ...], list[float]]:
+    """Sums of the columns `of`, weighted by a column, over rows with the same values of `by`; in the order of first appearance."""
+    amounts = table[list(of)].to_numpy(dtype=float)
+    if weight is not None:
+        amounts = amounts * table[[weight]].to_numpy(dtype=float)
+    found: dict[tuple[Any, ...], list[float]] = {}
+    for key, row in zip(zip(*(table[name].tolist() for name in by), strict=True), amounts.tolist(), strict=True):
+        total = found.setdefault(key, [0.0] * len(of))
+        for column, value in enumerate(row):
+            total[column] += value
+    return found
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as dictionaries by the name of the column."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]

@@ -27,6 +27,7 @@ COLUMNS = (
     "scenario",
     "unit",
     "price_usd_per_unit",
+    "at_stake_usd",
     "limit_value",
     "used",
     "slack",
@@ -35,8 +36,8 @@ COLUMNS = (
     "set_by",
 )
 """kind: site_power, supply, capex, total, share (of what is signed), share_of_total, capacity (a pool in a period), available_chips (of an
-offer at signing), available_rent. limit_value, used and slack are in `unit`; `excess` is what a priced share limit is exceeded by; `set_by`
-names the fields of the case. Rows of the kinds available_chips and available_rent stand only where they bind."""
+offer at signing), available_rent; rows of the last two stand only where they bind. limit_value, used and slack are in `unit`; at_stake_usd
+is the price times the size of the row's terms; `excess` is what a priced share limit is exceeded by; `set_by` names fields of the case."""
 
 TIGHT = 1e-6
 """A limit binds where its slack is below this share of its size."""
@@ -62,9 +63,9 @@ def _limits(structure: Structure, program: Program, values: Values, multipliers:
         upper = float(program.limit_upper[at])
         price = max(0.0, -float(multipliers.limit[at]))
         slack = upper - float(used[at])
-        tight = slack <= TIGHT * max(abs(upper), float(size[at]))
-        rows.append((record.kind, record.name, record.limit, record.place or "", name, record.scenario or ALL, record.unit, price, upper,
-                     float(used[at]), slack, bool(tight), 0.0, " ".join(record.keys)))  # fmt: skip
+        whole = max(abs(upper), float(size[at]))
+        rows.append((record.kind, record.name, record.limit, record.place or "", name, record.scenario or ALL, record.unit, price,
+                     price * whole, upper, float(used[at]), slack, bool(slack <= TIGHT * whole), 0.0, " ".join(record.keys)))  # fmt: skip
     return rows
 
 
@@ -81,8 +82,8 @@ def _shares_of_total(structure: Structure, program: Program, values: Values, mul
             slack = float(room[at] - rented[at] + values.side_slack[at])
             excess = float(values.side_slack[at])
             price, tight = max(0.0, -float(multipliers.side[at])), bool(slack <= TIGHT * size[at])
-            period = structure.periods[node.period].name
-            rows.append(("share_of_total", side.name, side.limit, "", period, node.scenario, side.unit, price, float(room[at]),
+            period, stake = structure.periods[node.period].name, price * float(size[at])
+            rows.append(("share_of_total", side.name, side.limit, "", period, node.scenario, side.unit, price, stake, float(room[at]),
                          float(rented[at]), slack, tight, excess, " ".join(side.keys)))  # fmt: skip
     return rows
 
@@ -107,9 +108,9 @@ def _capacity(structure: Structure, program: Program, values: Values, multiplier
     for node in structure.decisions:
         for pool in structure.pools:
             at = node.index, pool.index
-            slack, busy = float(spare[at]), float(most[at])
+            slack, busy, worth = float(spare[at]), float(most[at]), max(0.0, float(price[at]))
             rows.append(("capacity", f"{pool.name} {node.name}", pool.name, pool.place, structure.periods[node.period].name,
-                         node.scenario or ALL, "usable chips", max(0.0, float(price[at])), busy + slack, busy, slack,
+                         node.scenario or ALL, "usable chips", worth, worth * busy, busy + slack, busy, slack,
                          bool(slack <= TIGHT * busy), 0.0, ""))  # fmt: skip
     return rows
 
@@ -123,10 +124,11 @@ def _available_chips(structure: Structure, program: Program, values: Values, mul
     full = (upper > 0) & (values.z >= upper * (1 - TIGHT)) & ~program.upper_is_derived & (program.acquisition_lower < upper)
     rows = []
     for at in np.nonzero(full)[0].tolist():
+        price = max(0.0, -float(reduced[at]))
         record, offer = structure.acquisitions[at], structure.case.offers[structure.acquisitions[at].offer]
         keys = " ".join(quantity.key for quantity in offer.available_chips.values) if offer.available_chips else ""
         rows.append(("available_chips", record.name, record.offer, record.place, structure.periods[record.period].name,
-                     record.scenario or ALL, "chips", max(0.0, -float(reduced[at])), float(upper[at]), float(values.z[at]),
+                     record.scenario or ALL, "chips", price, price * float(upper[at]), float(upper[at]), float(values.z[at]),
                      float(upper[at] - values.z[at]), True, 0.0, keys))  # fmt: skip
     return rows
 
@@ -144,8 +146,8 @@ def _available_rent(structure: Structure, program: Program, values: Values, mult
         keys = " ".join(quantity.key for quantity in offer.available_chips.values) if offer.available_chips else ""
         for at in np.nonzero(full[:, :, rent.pool].any(axis=1))[0].tolist():
             node, most = structure.recourse[at], float(program.rent_upper[at, 0, rent.pool]) / rent.usable_share
-            taken = float(values.r[at, :, rent.pool].max()) / rent.usable_share
+            taken, saved = float(values.r[at, :, rent.pool].max()) / rent.usable_share, float(price[at, rent.pool]) * rent.usable_share
             rows.append(("available_rent", f"{rent.name} {node.name}", rent.name, offer.place, structure.periods[node.period].name,
-                         node.scenario, "chips", float(price[at, rent.pool]) * rent.usable_share, most, taken, most - taken, True, 0.0,
+                         node.scenario, "chips", saved, saved * most, most, taken, most - taken, True, 0.0,
                          keys))  # fmt: skip
     return rows

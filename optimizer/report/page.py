@@ -14,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 Page = list[RenderableType]
+SHORT = 12
+"""A column of names no longer than this is never broken."""
 
 
 def heading(text: str) -> RenderableType:
@@ -35,11 +37,21 @@ def facts(rows: Iterable[tuple[str, str, str]]) -> RenderableType:
     return Padding(grid, (0, 0, 0, 2))
 
 
+def bullets(sentences: Iterable[str], style: str = "") -> RenderableType:
+    """One mark per sentence; further lines of a sentence are indented."""
+    marked = Table.grid(padding=(0, 1))
+    for sentence in sentences:
+        marked.add_row(Text("-", style=style), Text(sentence, style=style))
+    return Padding(marked, (0, 0, 0, 2))
+
+
 def grid(columns: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1, total: Sequence[str] | None = None) -> RenderableType:
     """A table whose first `words` columns are names (left, broken where too long), the others numbers (right, never broken)."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
+    rows = [list(row) for row in rows]
     for index, name in enumerate(columns):
-        table.add_column(name, justify="left" if index < words else "right", no_wrap=index >= words, overflow="fold")
+        short = all(len(row[index]) <= SHORT for row in rows)
+        table.add_column(name, justify="left" if index < words else "right", no_wrap=short or index >= words, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     if total is not None:

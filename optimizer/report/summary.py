@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 
 import numpy as np
-import pandas as pd
 
 from optimizer.report import figures
-from optimizer.report.page import Page, facts, grid, heading, line
+from optimizer.report.frames import records, sums
+from optimizer.report.page import Page, bullets, facts, grid, heading, line
 from optimizer.report.result import Plan
 
 MODES = {
@@ -67,151 +67,143 @@ def _certificate(plan: Plan) -> Page:
         page.append(line(f"Dollars are expected present values of {start} over {count}, {start} to {calendar.end}."))
     if plan.status in ("INFEASIBLE", "FAILED"):
         page.append(line("Why:"))
-        page += [line(f"  - {sentence}") for sentence in plan.conflicts or (plan.reason,)]
+        page.append(bullets(plan.conflicts or (plan.reason,)))
     return page
-
-
-def expected_capacity(plan: Plan, by: Sequence[str], of: str) -> pd.DataFrame:
-    """Expected `of` (compute_pflops, chips) by period (rows, in order) and other columns of the mix."""
-    mix = plan.mix.assign(expected=plan.mix["probability"] * plan.mix[of])
-    found = mix.pivot_table(index="period", columns=list(by), values="expected", aggfunc="sum", fill_value=0.0)
-    return found.reindex(list(plan.built.structure.calendar.names), fill_value=0.0)
 
 
 def _own_or_rent(plan: Plan) -> Page:
     if plan.mix.empty:
         return [heading("Capacity"), line("  none is held or rented")]
-    table = expected_capacity(plan, ["mode"], "compute_pflops")
-    used = {word: sum(table[mode] for mode in modes if mode in table) for word, modes in MODES.items() if any(m in table for m in modes)}
-    total = sum(used.values())
+    periods = plan.built.structure.calendar.names
+    expected = sums(plan.mix, ["period", "mode"], ["compute_pflops"], "probability")
+    held = {
+        word: [sum(expected.get((period, mode), [0.0])[0] for mode in modes) for period in periods]
+        for word, modes in MODES.items()
+        if any((period, mode) in expected for period in periods for mode in modes)
+    }
     rows = []
-    for t in _some(len(table)):
-        whole = float(total.iloc[t])
-        shares = (figures.percent(float(of.iloc[t]) / whole if whole else 0.0) for of in used.values())
-        rows.append([table.index[t], figures.number(whole), *shares])
-    remark = "" if len(rows) == len(table) else f"; {len(rows)} of {len(table)} periods"
+    for t in _some(len(periods)):
+        whole = sum(of[t] for of in held.values())
+        rows.append([periods[t], figures.number(whole), *(figures.percent(of[t] / whole if whole else 0.0) for of in held.values())])
+    remark = "" if len(rows) == len(periods) else f"; {len(rows)} of {len(periods)} periods"
     title = f"Own or rent: share of the expected compute held or rented (dense bf16){remark}"
-    return [heading(title), grid(["period", "PFLOP/s", *used], rows)]
+    return [heading(title), grid(["period", "PFLOP/s", *held], rows)]
 
 
 def _chips(plan: Plan) -> Page:
     if plan.mix.empty:
         return []
-    table = expected_capacity(plan, ["chip"], "chips")
-    at = _some(len(table), 6)
-    rows = [[str(chip), *(figures.chips(float(table[chip].iloc[t])) for t in at)] for chip in table.columns]
+    periods = plan.built.structure.calendar.names
+    at = _some(len(periods), 6)
+    expected = sums(plan.mix, ["chip", "period"], ["chips"], "probability")
+    names = dict.fromkeys(chip for chip, _ in expected)
+    rows = [[chip, *(figures.chips(expected.get((chip, periods[t]), [0.0])[0]) for t in at)] for chip in sorted(names)]
     title = "Chips held or rented, expected, averaged over the hours of the period"
-    return [heading(title), grid(["chip", *(table.index[t] for t in at)], rows)]
+    return [heading(title), grid(["chip", *(periods[t] for t in at)], rows)]
 
 
-def cost_by_category(plan: Plan) -> pd.DataFrame:
-    """Expected nominal and present value, largest first."""
-    columns = ["expected_nominal_usd", "expected_present_value_usd"]
-    return plan.cost.groupby("category")[columns].sum().sort_values(columns[1], ascending=False)
+def cost_by_category(plan: Plan) -> dict[str, tuple[float, float]]:
+    """(nominal, present value), both expected, in dollars; the largest present value first."""
+    found = sums(plan.cost, ["category"], ["expected_nominal_usd", "expected_present_value_usd"])
+    return {name: (nominal, present) for (name,), (nominal, present) in sorted(found.items(), key=lambda item: -item[1][1])}
 
 
 def _cost(plan: Plan) -> Page:
-    table = cost_by_category(plan)
-    total = float(table["expected_present_value_usd"].sum())
-    divisor, unit = figures.usd_scale([*table["expected_present_value_usd"], *table["expected_nominal_usd"]])
-    rows = []
-    for category, (nominal, present) in zip(table.index, table.to_numpy(), strict=True):
-        if max(abs(nominal), abs(present)) <= VISIBLE * abs(total):
-            continue
-        share = figures.percent(present / total) if total else figures.NOTHING
-        rows.append([str(category), figures.scaled(nominal, divisor), figures.scaled(present, divisor), share])
-    nominal = float(table["expected_nominal_usd"].sum())
-    sums = ["total", figures.scaled(nominal, divisor), figures.scaled(total, divisor), ""]
+    costs = cost_by_category(plan)
+    nominal, total = (sum(amounts) for amounts in zip(*costs.values(), strict=True)) if costs else (0.0, 0.0)
+    divisor, unit = figures.usd_scale([amount for both in costs.values() for amount in both])
+    share = 1 / total if total else math.nan
+    rows = [
+        [name, figures.scaled(now, divisor), figures.scaled(present, divisor), figures.percent(present * share)]
+        for name, (now, present) in costs.items()
+        if max(abs(now), abs(present)) > VISIBLE * abs(total)
+    ]
+    sums_row = ["total", figures.scaled(nominal, divisor), figures.scaled(total, divisor), ""]
     columns = ["category", f"nominal {unit}", f"present value {unit}", "share"]
-    return [heading("Cost by category, expected"), grid(columns, rows, total=sums)]
+    return [heading("Cost by category, expected"), grid(columns, rows, total=sums_row)]
 
 
 def _orders(plan: Plan) -> Page:
-    orders = plan.acquisitions
-    if orders.empty:
-        return [heading("Orders"), line("  nothing is signed")]
-    orders = orders.assign(expected=orders["probability"] * orders["count_chips"])
+    """What is signed, by offer and date; on branches the expectation."""
     keys = ["offer", "signing_date", "delivery_date", "end_date"]
-    groups = orders.groupby(keys, sort=False).agg(expected=("expected", "sum"), usd=("expected_present_value_usd", "sum"))
-    branched = bool((orders["scenario"] != "").any())
-    dust = groups["expected"] < DUST * groups["expected"].max()
-    groups = groups[~dust].sort_values("usd", ascending=False, kind="stable")
-    shown = groups.head(MOST_ROWS).sort_values("signing_date", kind="stable")
-    rows = [
-        [offer, f"{signed:%Y-%m}", f"{delivered:%Y-%m}", f"{end:%Y-%m}", figures.chips(row["expected"]), figures.usd(row["usd"])]
-        for (offer, signed, delivered, end), row in shown.iterrows()
-    ]
-    title = f"Orders: {figures.counted(len(groups), 'order')}" + (f", the {len(rows)} dearest" if len(groups) > len(rows) else "")
-    title += f" ({int(dust.sum())} of next to nothing left out)" if dust.any() else ""
-    chips = "chips" if not branched else "chips exp."
-    return [heading(title), grid(["offer", "signed", "from", "until", chips, "PV"], rows)]
+    chips = sums(plan.acquisitions, keys, ["count_chips"], "probability")
+    worth = sums(plan.acquisitions, keys, ["expected_present_value_usd"])
+    largest = max((count for (count,) in chips.values()), default=0.0)
+    real = [key for key, (count,) in chips.items() if count >= DUST * largest]
+    if not real:
+        return [heading("Orders"), line("  nothing is signed")]
+    shown = sorted(sorted(real, key=lambda key: -worth[key][0])[:MOST_ROWS], key=lambda key: key[1])
+    rows = [[key[0], *(f"{day:%Y-%m}" for day in key[1:]), figures.chips(chips[key][0]), figures.usd(worth[key][0])] for key in shown]
+    dearest = f", the {len(rows)} dearest" if len(real) > len(rows) else ""
+    dust = f" ({len(chips) - len(real)} of next to nothing left out)" if len(chips) > len(real) else ""
+    branched = bool((plan.acquisitions["scenario"] != "").any())
+    columns = ["offer", "signed", "from", "until", "chips exp." if branched else "chips", "PV"]
+    return [heading(f"Orders: {figures.counted(len(real), 'order')}{dearest}{dust}"), grid(columns, rows)]
 
 
 def _limits(plan: Plan) -> Page:
-    """The dearest limits that bind: by what the whole limit is worth at its price."""
-    prices = plan.prices
-    tight = prices[prices["binding"] & (prices["price_usd_per_unit"] > 0) & (prices["kind"] != "capacity")]
-    if tight.empty:
-        return [heading("Limits that bind"), line("  none")]
-    worth = tight["price_usd_per_unit"] * tight["limit_value"].abs().clip(lower=1e-12)
-    tight = tight.assign(worth=worth)[worth > VISIBLE * abs(plan.objective_usd)]
-    if tight.empty:
+    """The limits that bind, those with most at stake first."""
+    words = ("period",) if len(plan.case.scenarios) == 1 else ("period", "scenario")
+    groups: dict[tuple[str, str, str], list[tuple[float, dict]]] = {}
+    for row in records(plan.prices):
+        if row["binding"] and row["kind"] != "capacity" and row["at_stake_usd"] > VISIBLE * abs(plan.objective_usd):
+            groups.setdefault((row["kind"], row["limit"], row["unit"]), []).append((row["at_stake_usd"], row))
+    if not groups:
         return [heading("Limits that bind"), line("  none at a price that matters")]
     rows = []
-    groups = tight.groupby(["kind", "limit", "unit"], sort=False)
-    dearest = sorted(groups, key=lambda item: -float(item[1]["worth"].sum()))
+    dearest = sorted(groups.items(), key=lambda item: -sum(worth for worth, _ in item[1]))
     for (kind, limit, unit), group in dearest[:MOST_ROWS]:
-        top = group.loc[group["worth"].idxmax()]
-        scenario = f" {top['scenario']}" if top["scenario"] else ""
-        price = figures.per_unit(float(top["price_usd_per_unit"]), str(unit))
-        rows.append([f"{str(kind).replace('_', ' ')} {limit}", str(len(group)), f"{top['period']}{scenario}", price])
+        top = max(group, key=lambda pair: pair[0])[1]
+        when = " ".join(top[name] for name in words if top[name])
+        rows.append([f"{kind.replace('_', ' ')} {limit}", str(len(group)), when, figures.per_unit(top["price_usd_per_unit"], unit)])
     more = f", the {len(rows)} dearest of {len(dearest)}" if len(dearest) > len(rows) else ""
     note = line("  price: what one more unit would save, present value, at its dearest")
     return [heading(f"Limits that bind{more}"), grid(["limit", "rows", "dearest in", "price"], rows), note]
 
 
 def _unserved(plan: Plan) -> Page:
-    table = plan.unserved
-    table = table[table["share_of_demand"] > VISIBLE] if len(table) else table
-    if table.empty:
+    groups: dict[str, list[dict]] = {}
+    for row in records(plan.unserved):
+        if row["share_of_demand"] > VISIBLE:
+            groups.setdefault(row["workload"], []).append(row)
+    if not groups:
         return [heading("Unserved work"), line("  none")]
     rows = []
-    for workload, group in table.groupby("workload", sort=False):
-        top = group.loc[group["share_of_demand"].idxmax()]
-        words = ("period", "block") if len(plan.case.scenarios) == 1 else ("period", "block", "scenario")
-        place = " ".join(str(top[name]) for name in words if top[name])
-        penalty = figures.usd(float(group["expected_present_value_usd"].sum()))
-        rows.append([str(workload), figures.percent(float(top["share_of_demand"])), place, penalty])
+    words = ("period", "block") if len(plan.case.scenarios) == 1 else ("period", "block", "scenario")
+    for workload, group in groups.items():
+        top = max(group, key=lambda row: row["share_of_demand"])
+        penalty = sum(row["expected_present_value_usd"] for row in group)
+        where = " ".join(top[name] for name in words if top[name])
+        rows.append([workload, figures.percent(top["share_of_demand"]), where, figures.usd(penalty)])
     return [heading("Unserved work"), grid(["workload", "at most", "in", "penalty"], rows)]
 
 
 def _remarks(plan: Plan) -> Page:
-    page: Page = [heading("Worth knowing")]
+    said = []
+    present = {category: amounts[1] for category, amounts in cost_by_category(plan).items()}
     if plan.penalties_usd > VISIBLE * abs(plan.objective_usd):
-        excess = float(plan.cost.loc[plan.cost["category"] == "share_excess", "expected_present_value_usd"].sum())
-        unserved = plan.penalties_usd - excess
-        parts = f"unserved work {figures.usd(unserved)}, exceeded share limits {figures.usd(excess)}"
-        page.append(line(f"  Penalties are {figures.usd(plan.penalties_usd)} of the cost and no cash: {parts}."))
+        words = {"unserved": "unserved work", "share_excess": "exceeded share limits"}
+        found = {word: present.get(name, 0.0) for name, word in words.items()}
+        parts = ", ".join(f"{word} {figures.usd(usd)}" for word, usd in found.items() if usd > VISIBLE * abs(plan.objective_usd))
+        said.append(f"Penalties are {figures.usd(plan.penalties_usd)} of the cost and no cash: {parts}.")
     share = plan.assumed
     parts = f"prices {figures.percent(share.price)}, throughput {figures.percent(share.throughput)}"
-    page.append(line(f"  {figures.percent(share.either)} of the cost rests on assumed numbers: {parts}."))
-    table = plan.commitments_beyond_horizon
-    signed = table[table["kind"] != "existing"]
-    if len(signed):
-        usd = float((signed["probability"] * signed["nominal_usd"]).sum())
-        chips = float((signed["probability"] * signed["chips"]).sum())
+    said.append(f"{figures.percent(share.either)} of the cost rests on assumed numbers: {parts}.")
+    late = sums(plan.commitments_beyond_horizon, ["kind"], ["chips", "nominal_usd"], "probability")
+    chips, usd = (sum(amounts[column] for (kind,), amounts in late.items() if kind != "existing") for column in (0, 1))
+    if chips > 0:
         committed = f"{figures.chips(chips)} chips, {figures.usd(usd)} nominal"
-        page.append(line(f"  Contracts run past the horizon's end: {committed}, none of it in the cost."))
-    credit = float(plan.cost.loc[plan.cost["category"] == "end_value", "expected_present_value_usd"].sum())
+        said.append(f"Contracts run past the horizon's end: {committed}, none of it in the cost.")
+    credit = present.get("end_value", 0.0)
     if credit:
-        page.append(line(f"  Owned chips outlive the horizon: {figures.usd(-credit)} is credited for their remaining straight-line value."))
-    return page
+        said.append(f"Owned chips outlive the horizon: {figures.usd(-credit)} is credited for their remaining straight-line value.")
+    return [heading("Worth knowing"), bullets(said)]
 
 
 def _warnings(plan: Plan) -> Page:
     if not plan.warnings:
         return []
-    return [heading(figures.counted(len(plan.warnings), "warning")), *(line(f"  - {warning}", "yellow") for warning in plan.warnings)]
+    return [heading(figures.counted(len(plan.warnings), "warning")), bullets(plan.warnings, "yellow")]
 
 
 def _timing(plan: Plan) -> Page:

@@ -18,7 +18,10 @@ from optimizer.solver.layout import Layout
 from optimizer.solver.postsolve import complete
 from optimizer.solver.structure import State
 
-CORRECTORS = 2
+import os
+CORRECTORS = int(os.environ.get('CORR','2'))
+WEIGH=int(os.environ.get('WEIGH','1'))
+MEHR=int(os.environ.get('MEHR','1'))
 BOUNDARY = 0.9995
 REFINEMENT = 1e-9  # relative residual of the normal equations
 UNUSABLE = 1e-2  # a direction with a larger relative residual is not taken
@@ -86,10 +89,15 @@ def interior_point(layout: Layout, max_iterations: int = 100) -> Iterator[Iterat
             targets = newton.centrality_targets(shape, data, state, best, *targets, sigma * res.mu, jnp.asarray(0.1))
             trial = newton.direction(shape, data, state, f, res, *targets, REFINEMENT)
             rounds += int(trial.rounds)
-            if float(trial.step_primal) + float(trial.step_dual) < p + d + 0.02:
+            if WEIGH:
+                trial = newton.weigh(shape, data, state, best, trial)
+            if float(trial.step_primal) < p + 0.01 and float(trial.step_dual) < d + 0.01:
                 break
             best, correctors = trial, correctors + 1
-        p, d = BOUNDARY * float(best.step_primal), BOUNDARY * float(best.step_dual)
+        if MEHR:
+            p, d = (float(a) for a in newton.step_lengths(shape, data, state, best))
+        else:
+            p, d = BOUNDARY * float(best.step_primal), BOUNDARY * float(best.step_dual)
         if not np.isfinite(p + d) or not float(best.error) < UNUSABLE:
             return
         state = newton.step(shape, data, state, best, p, d)

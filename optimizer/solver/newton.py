@@ -19,6 +19,10 @@ from optimizer.solver.operators import apply, dot, normal, transpose
 from optimizer.solver.structure import Array, Columns, Data, Rows, Shape, State
 
 REFINEMENT_ROUNDS = 20
+WEIGHTS = 9
+import os
+SHORTEST = float(os.environ.get('SHORTEST','0.9'))  # share of the way to the boundary
+LONGEST = 0.9999
 
 # The starting point: variables and duals at least their mean size, products at least this share of their mean. Smaller floors cost 6-10
 # iterations of tiny steps on the reference family.
@@ -160,6 +164,77 @@ def to_boundary(value: Columns, change: Columns) -> Array:
     """Largest step in [0, 1] that keeps value + step * change >= 0 (inactive entries do not change)."""
     steps = [jnp.min(jnp.where(d < 0, -a / jnp.where(d < 0, d, -1.0), jnp.inf), initial=jnp.inf) for a, d in zip(value, change, strict=True)]
     return jnp.minimum(jnp.min(jnp.stack(steps)), 1.0)
+
+
+@partial(jax.jit, static_argnums=0)
+def weigh(shape: Shape, data: Data, s: State, base: Direction, trial: Direction) -> Direction:
+    """base + weight (trial - base), with the weights of the primal and the dual part chosen apart for the longest steps.
+
+    Nine weights between the product of the present steps and one (Colombo and Gondzio 2008); both directions solve the same linear
+    equations, so every combination does.
+    """
+    del shape, data
+    low = base.step_primal * base.step_dual
+
+    def longest(values, bases, trials):
+        def step(weight):
+            return jnp.min(
+                jnp.stack([to_boundary(v, jax.tree.map(lambda p, q: p + weight * (q - p), a, b)) for v, a, b in zip(values, bases, trials, strict=True)])
+            )
+
+        weights = low + (1.0 - low) * jnp.linspace(0.0, 1.0, WEIGHTS)
+        steps = jax.lax.map(step, weights)
+        best = jnp.argmax(steps)
+        return weights[best], steps[best]
+
+    wp, primal = longest((s.v, s.w), (base.dv, base.dw), (trial.dv, trial.dw))
+    wd, dual = longest((s.zl, s.zu), (base.dzl, base.dzu), (trial.dzl, trial.dzu))
+
+    def mix(weight, p, q):
+        return jax.tree.map(lambda a, b: a + weight * (b - a), p, q)
+
+    return Direction(
+        mix(wp, base.dv, trial.dv), mix(wp, base.dw, trial.dw), mix(wd, base.dy, trial.dy), mix(wd, base.dzl, trial.dzl),
+        mix(wd, base.dzu, trial.dzu), primal, dual, trial.rounds, jnp.maximum(base.error, trial.error),
+    )  # fmt: skip
+
+
+@partial(jax.jit, static_argnums=0)
+def step_lengths(shape: Shape, data: Data, s: State, d: Direction) -> tuple[Array, Array]:
+    """Mehrotra's step to the boundary: the variable that blocks keeps a product near the others', instead of landing on its bound.
+
+    At least SHORTEST of the way, at most LONGEST.
+    """
+    del shape
+    p, q = d.step_primal, d.step_dual
+    products = sum(
+        dot(jax.tree.map(lambda a, da, m: m * (a + p * da), a, da, m), jax.tree.map(lambda z, dz: z + q * dz, z, dz))
+        for a, da, z, dz, m in ((s.v, d.dv, s.zl, d.dzl, data.active), (s.w, d.dw, s.zu, d.dzu, data.bounded))
+    )
+    count = sum(a.sum() for a in data.active) + sum(a.sum() for a in data.bounded)
+    target = products / count * (1.0 - SHORTEST)
+
+    def length(values, changes, others, other_changes, most, other_step):
+        ratio, own, change, other = [jnp.inf], [1.0], [-1.0], [1.0]
+        for v, dv, z, dz in zip(values, changes, others, other_changes, strict=True):
+            for a, da, b, db in zip(v, dv, z, dz, strict=True):
+                if not a.size:
+                    continue
+                a, da, b, db = a.reshape(-1), da.reshape(-1), b.reshape(-1), db.reshape(-1)
+                ratios = jnp.where(da < 0, -a / jnp.where(da < 0, da, -1.0), jnp.inf)
+                at = jnp.argmin(ratios)
+                ratio.append(ratios[at])
+                own.append(a[at])
+                change.append(da[at])
+                other.append(b[at] + other_step * db[at])
+        first = jnp.argmin(jnp.stack([jnp.asarray(r) for r in ratio]))
+        v, dv, z = (jnp.stack([jnp.asarray(e) for e in part])[first] for part in (own, change, other))
+        wished = (v - target / jnp.maximum(z, 1e-300)) / -dv
+        return jnp.where(most >= 1.0, 1.0, jnp.clip(wished, SHORTEST * most, LONGEST * most))
+
+    primal = length((s.v, s.w), (d.dv, d.dw), (s.zl, s.zu), (d.dzl, d.dzu), p, q)
+    dual = length((s.zl, s.zu), (d.dzl, d.dzu), (s.v, s.w), (d.dv, d.dw), q, p)
+    return jnp.minimum(primal, LONGEST), jnp.minimum(dual, LONGEST)
 
 
 @partial(jax.jit, static_argnums=0)
