@@ -103,7 +103,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
         acquisitions = read_acquisitions(options.plan)
     except (OSError, json.JSONDecodeError, ValueError) as error:
         raise BadInput(f"{options.plan}: {_one_line(error)}; give a plan.json, a JSON list or a CSV of acquisitions") from error
-    evaluation = optimizer.evaluate(case, acquisitions, settings)
+    evaluation = optimizer.evaluate(case, acquisitions, settings, options.plan)
     if options.out is not None:
         write_text(options.out, json_text(evaluation_document(evaluation)))
     print_page(evaluation_page(evaluation), sys.stdout)

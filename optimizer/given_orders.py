@@ -42,8 +42,9 @@ def signed_counts(structure: Structure, acquisitions: Orders, file: str = "acqui
             what = "is an offer of the case that cannot be signed" if offer in structure.case.offers else "is no offer of the case"
             raise CaseError(file, f"{here}.offer", f"`{offer}` {what}", "name an own, lease or reserved offer that can be signed")
         if (offer, signed) not in dates:
-            some = ", ".join(sorted({str(d) for o, d in dates if o == offer})[:4])
-            raise CaseError(file, f"{here}.signing_date", f"`{offer}` cannot be signed on {signed}", f"its dates are {some}, ...")
+            days = sorted(str(day) for name, day in dates if name == offer)
+            some = ", ".join(days[:4]) + (f" and {len(days) - 4} more" if len(days) > 4 else "")
+            raise CaseError(file, f"{here}.signing_date", f"`{offer}` cannot be signed on {signed}", f"its dates are {some}")
         if (offer, signed, scenario or None) in known:
             counts[known[offer, signed, scenario or None]] += chips
         elif not scenario:  # '' after the reveal: the same order on every branch

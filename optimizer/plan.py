@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from optimizer.build.build import Built
 from optimizer.build.build import build as build_program
 from optimizer.build.parameters import BuildError
-from optimizer.given_orders import fixed, signed_counts
+from optimizer.given_orders import Orders, fixed, signed_counts
 from optimizer.program.program import ProgramError
 from optimizer.report.result import Evaluation, Plan
 from optimizer.report.tables import tables_of
@@ -51,11 +47,12 @@ def plan(case: CaseOrPath, settings: Settings | None = None) -> Plan:
     return _told(built, settings, time.perf_counter() - began)
 
 
-def evaluate(case: CaseOrPath, acquisitions: Iterable[Mapping[str, Any]] | pd.DataFrame, settings: Settings | None = None) -> Evaluation:
+def evaluate(case: CaseOrPath, acquisitions: Orders, settings: Settings | None = None, source: str = "acquisitions") -> Evaluation:
     """What somebody's acquisitions cost, certified, and how much that is above the best plan.
 
     `acquisitions` holds rows with offer, signing_date, count_chips and (optional; '' for all) scenario, such as `Plan.acquisitions` or the
-    list of that name in plan.json; what is not named is not signed. Raises CaseError for an acquisition that the case does not offer.
+    list of that name in plan.json; what is not named is not signed. Raises CaseError, with `source` as the file, for an acquisition that
+    the case does not offer.
     """
     settings, began = settings or Settings(), time.perf_counter()
     case = case if isinstance(case, Case) else load(case)
@@ -63,7 +60,7 @@ def evaluate(case: CaseOrPath, acquisitions: Iterable[Mapping[str, Any]] | pd.Da
     seconds = time.perf_counter() - began
     best = _told(built, settings, seconds)
     began = time.perf_counter()
-    given = fixed(built, signed_counts(built.structure, acquisitions))
+    given = fixed(built, signed_counts(built.structure, acquisitions, source))
     return _compared(_told(given, settings, time.perf_counter() - began), best)
 
 

@@ -22,9 +22,9 @@ with c = template_of_node[n], v = node_weight[n], and reduced costs
 The columns are now tied only by the demand rows and their boxes, and the minimum over those is exact:
 
     z, r, e, x of free streams      min(lower * reduced, upper * reduced)
-    a demand row  sum h x + u = d   d*lambda with lambda = min(reduced_u, min reduced_x / h); h = 1 or block_hours. Where a column of the row
-                                    has an upper bound of its own, lambda is the price at which the cheapest columns fill the row
-                                    and every cheaper column adds (reduced - h*lambda) * upper: valid for any lambda, exact for this one.
+    a demand row  sum h x + u = d   d*lambda with lambda = min(reduced_u, min reduced_x / h); h = 1 or block_hours. Where a column of the
+                                    row has an upper bound of its own, lambda is the price at which the cheapest columns fill the row and
+                                    every cheaper column adds (reduced - h*lambda) * upper: valid for any lambda, exact for this one.
 
 Multipliers on the wrong or on an infinite side are set to zero, so are those that are not finite; a side multiplier whose slack has no
 upper bound is raised to -v*side_slack_cost. So the value is a lower bound whatever was passed in.
@@ -110,7 +110,9 @@ class Folded:
         self.u = self._spread(program.link_unserved, (n, b, program.served))
         self.ud = self._spread(program.link_deferred, (n, program.deferrable))
         self.r = self._spread(program.link_rent, (n, b, program.pools))
-        nonnegative = not program.sides and self.x is None and not (program.placement_cost < 0).any() and not (program.pair_capacity < 0).any()
+        nonnegative = (
+            not program.sides and self.x is None and not (program.placement_cost < 0).any() and not (program.pair_capacity < 0).any()
+        )
         self.x_is_own_magnitude = nonnegative
         self.rent_box = rent_box(program, layout)
         finite = np.isfinite(program.placement_upper[..., : layout.deferrable_end]).any(axis=(0, 1))
@@ -155,7 +157,6 @@ class Folded:
         ud, ud_error = _less(ud, np.abs(ud), self.ud, nodes, 0)
         r, r_error = _less(r, r_size, self.r, nodes, p.sides)
         return Reduced(x, u, ud, r, x_error, u_error, ud_error, r_error, x_rows, r_rows)
-
 
     def minima(self, nodes: slice, reduced: Reduced) -> Total:
         """The least of (reduced cost * column) over all recourse columns of each node but its slacks."""
@@ -280,7 +281,9 @@ def _shared_terms(program: Program, m: Multipliers, total: Total) -> None:
     total.add(np.minimum(program.acquisition_lower * reduced, program.acquisition_upper * reduced), error * widest)
     has_slack = np.isfinite(program.side_slack_cost)
     slack = np.where(has_slack, program.side_slack_cost, 0.0) * program.node_weight[:, None] + m.side
-    upper = np.where(has_slack & np.isfinite(program.side_slack_upper), program.side_slack_upper, 0.0)  # no upper bound: slack >= 0 by clipping
+    upper = np.where(
+        has_slack & np.isfinite(program.side_slack_upper), program.side_slack_upper, 0.0
+    )  # no upper bound: slack >= 0 by clipping
     _box(total, slack, 2 * EPS * (np.abs(slack) + np.abs(m.side)), upper)
     has_slack = np.isfinite(program.link_slack_cost)
     slack = np.where(has_slack, program.link_slack_cost, 0.0) - m.link * program.link_slack_sign
@@ -288,7 +291,7 @@ def _shared_terms(program: Program, m: Multipliers, total: Total) -> None:
 
 
 def _state_prices(program: Program, m: Multipliers) -> tuple[Array, int]:
-    """(Y [Q, G+K], rounding terms per entry). Summed by blocks of 256 nodes, then over blocks; every term is <= 0, so |Y| is its own size."""
+    """(Y [Q, G+K], rounding terms per entry). Summed by blocks of 256 nodes, then over blocks; all terms are <= 0: |Y| is its own size."""
     per_node = np.concatenate([program.availability * m.capacity.sum(axis=1), m.side], axis=1)
     price = np.zeros_like(program.held_base)
     most, blocks = 1, 0

@@ -1,7 +1,7 @@
 """The judge: what a plan costs at most above the best possible plan, from the plan, the multipliers and the program alone.
 
-`certify` repairs the plan (an upper bound), evaluates the closed-form lower bound at the multipliers, recomputes every row of the repaired plan by
-its own code, and only then gives a status. Nothing that a solver says about itself is read. semantics.md section 6:
+`certify` repairs the plan (an upper bound), evaluates the closed-form lower bound at the multipliers, recomputes every row of the repaired
+plan by its own code (`rows`), and only then gives a status. Nothing that a solver says about itself is read. semantics.md section 6:
 
     gap_relative = (objective - lower_bound) / max(1, |objective - penalties - constant|)
 
@@ -19,11 +19,13 @@ import numpy as np
 from optimizer.program.bound import Bound, clip_multipliers, lower_bound
 from optimizer.program.cost import cost
 from optimizer.program.infeasible import Infeasibility, farkas_margin
-from optimizer.program.program import Array, Multipliers, Plan, Program
+from optimizer.program.program import Array, Multipliers, Plan, Program, ProgramError
 from optimizer.program.repair import repair
 from optimizer.program.rows import name_of, violation
+from optimizer.program.validate import check_arrays
 
 DERIVED_BOUND_TOLERANCE = 1e-6
+CONTRADICTION = 1e-9  # of the cost: a plan that is feasible to 1e-12 cannot be cheaper than the bound by more
 
 
 class Status(Enum):
@@ -63,16 +65,26 @@ class Certificate:
 def certify(program: Program, plan: Plan, multipliers: Multipliers, tolerance: float) -> Certificate:
     """Judge a plan and multipliers, whatever their quality: CERTIFIED only if the repaired plan is feasible and within `tolerance`."""
     try:
+        check_arrays(program)
+    except ProgramError as error:
+        return _failed(f"The program itself is not valid: {error}")
+    try:
         bound = lower_bound(program, multipliers)
         clipped = clip_multipliers(program, multipliers)
         repaired = repair(program, plan, multipliers, (bound.value, tolerance))
     except (ValueError, TypeError, IndexError) as error:
         return _failed(f"The plan or the multipliers do not fit the program: {error}.")
     if repaired is None:
-        return _failed("No acquisitions inside their bounds and limits were found near the plan; ask find_infeasibility for the reason.", bound, clipped)
+        return _failed(
+            "No acquisitions inside their bounds and limits were found near the plan; ask find_infeasibility for the reason.",
+            bound,
+            clipped,
+        )
     found = violation(program, repaired)
     if not found.feasible:
-        worst = f"row {found.row_name} is off by {found.row:.1e} of its terms" if found.row > 1e-12 else f"{found.bound_name} leaves its bounds"
+        worst = (
+            f"row {found.row_name} is off by {found.row:.1e} of its terms" if found.row > 1e-12 else f"{found.bound_name} leaves its bounds"
+        )
         return _failed(f"The repaired plan is not feasible: {worst}.", bound, clipped, found.row)
     parts = cost(program, repaired)
     objective, penalties = parts["total"], parts["unserved"] + parts["slack"]
@@ -98,16 +110,25 @@ def _judge(
     if on_bound:
         name = name_of(program.names.acquisition, on_bound[0], "acquisition")
         more = f" and {len(on_bound) - 1} more" if len(on_bound) > 1 else ""
-        return Status.FAILED, f"The plan takes all of {name}{more} up to an upper bound that was derived, not given: state how much is available."
+        return (
+            Status.FAILED,
+            f"The plan takes all of {name}{more} up to an upper bound that was derived, not given: state how much is available.",
+        )
     if not (math.isfinite(objective) and not math.isnan(gap)):
         return Status.FAILED, "The plan's cost is not a finite number."
-    if relative < -1e-9:
+    if gap < -CONTRADICTION * max(1.0, abs(objective), abs(bound.value)):
         return Status.FAILED, f"The lower bound lies {-gap:.3g} above the plan's cost: the program's arrays contradict each other."
     if math.isfinite(gap) and relative <= tolerance:
-        return Status.CERTIFIED, f"The plan costs at most {max(gap, 0.0):.3g} more than the best possible plan ({max(relative, 0.0):.1e} of its cost)."
+        return (
+            Status.CERTIFIED,
+            f"The plan costs at most {max(gap, 0.0):.3g} more than the best possible plan ({max(relative, 0.0):.1e} of its cost).",
+        )
     if not math.isfinite(gap):
         return Status.FEASIBLE, "The plan is feasible; nothing is known about how far it is from the best one."
-    return Status.FEASIBLE, f"The plan is feasible and costs at most {gap:.3g} more than the best one ({relative:.1e} of its cost, {tolerance:.1e} asked)."
+    return (
+        Status.FEASIBLE,
+        f"The plan is feasible and costs at most {gap:.3g} more than the best one ({relative:.1e} of its cost, {tolerance:.1e} asked).",
+    )
 
 
 def _failed(reason: str, bound: Bound | None = None, multipliers: Multipliers | None = None, row: float = math.nan) -> Certificate:

@@ -1,7 +1,7 @@
 """Side and linking rows of a repaired recourse.
 
-A row that does not hold takes its priced slack first. What slack cannot take is met in a side row by scaling down the placements and the rent that
-enter it with a positive sign; what is still left, and what a linking row lacks, by blending nodes towards serving nothing, which
+A row that does not hold takes its priced slack first. What slack cannot take is met in a side row by scaling down the placements and the
+rent that enter it with a positive sign; what is still left, and what a linking row lacks, by blending nodes towards serving nothing, which
 every such row is known to allow.
 """
 

@@ -1,8 +1,8 @@
 """Work of free streams that linking rows ask for, e.g. a training run with a window over several periods.
 
 Such a row has no demand row behind it: where the solver's noise leaves it short, its slack would pay for the noise; where the noise
-overshoots, whole nodes would be blended. So the row's own placements are scaled down to its upper side, and what is missing below its lower side
-is placed like any other missing work (`refill`), unless the plan pays for it on purpose.
+overshoots, whole nodes would be blended. So the row's own placements are scaled down to its upper side, and what is missing below its lower
+side is placed like any other missing work (`refill`), unless the plan pays for it on purpose.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def _fill(state: Recourse, folded: Folded, missing: Array, row: Array, node: Arr
     rented = np.where(np.isfinite(rate) & (rented < worth), rented, np.inf)
     load = np.concatenate([state.load(nodes) for nodes in node_chunks(p)])
     spare = spare_places(load, state.capacity, state.rent_room)
-    place_work(state.x, spare, Asks(missing[rows], cell * p.pairs + pair, units, use, cell * p.pools + p.pair_pool[pair], rate, rented, room))
+    place_work(
+        state.x, spare, Asks(missing[rows], cell * p.pairs + pair, units, use, cell * p.pools + p.pair_pool[pair], rate, rented, room)
+    )
     nodes = np.unique(node[exists])
     state.x[nodes] = np.minimum(state.x[nodes], p.placement_upper[p.template_of_node[nodes]])
     state.follow(nodes)

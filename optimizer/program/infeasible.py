@@ -1,7 +1,7 @@
 """Why no acquisitions satisfy the limits, proven by Farkas multipliers that numpy checks over the box.
 
-Recourse is always feasible (`recourse_check`), so a program is infeasible only in z. An elastic linear program finds the least weighted relaxation of the
-limits; its multipliers y prove infeasibility where, over every z in the box,
+Recourse is always feasible (`recourse_check`), so a program is infeasible only in z. An elastic linear program finds the least weighted
+relaxation of the limits; its multipliers y prove infeasibility where, over every z in the box,
 
     max y'Fz  <  sum_{y>0} y limit_lower + sum_{y<0} y limit_upper
 
@@ -36,7 +36,7 @@ class Shortfall:
 
 @dataclass(frozen=True)
 class Infeasibility:
-    """Proof and reason; farkas [L] are the multipliers, margin > 0 by how much the box misses, conflict the limits that contradict each other."""
+    """Proof and reason: multipliers [L], by how much the box misses them (> 0), and the limits that contradict each other."""
 
     farkas: Array
     margin: float
@@ -66,11 +66,13 @@ def find_infeasibility(program: Program) -> Infeasibility | None:
         Shortfall(int(i), limit_name(program, int(i)), float(amount[i]), "lower" if below[i] >= above[i] else "upper")
         for i in np.nonzero(amount > 1e-9 * (1 + amount.max()))[0]
     )
-    return Infeasibility(farkas, farkas_margin(program, farkas), tuple(conflict.tolist()), short, _sentence(program, farkas, conflict, short))
+    return Infeasibility(
+        farkas, farkas_margin(program, farkas), tuple(conflict.tolist()), short, _sentence(program, farkas, conflict, short)
+    )
 
 
 def farkas_margin(program: Program, farkas: Array) -> float:
-    """By how much every z in the box misses the combination of limits, after a rounding bound; > 0 proves infeasibility, -inf is no proof."""
+    """By how much every z in the box misses the combination of limits, after a rounding bound: > 0 proves infeasibility."""
     if farkas.shape != (program.limits,) or not np.isfinite(farkas).all():
         return -np.inf
     bound = np.where(farkas > 0, program.limit_lower, np.where(farkas < 0, program.limit_upper, 0.0))

@@ -1,7 +1,8 @@
 """The few nodes that hold most of what a plan costs above its bound, solved exactly by HiGHS at the plan's acquisitions.
 
-A node's share of the gap is its cost, with linking rows at their multipliers, minus the least value of its Lagrangian at what it holds. Where the
-largest shares make up a good part of a sum that matters, those nodes are solved in one program with the linking rows between them.
+A node's share of the gap is its cost, with linking rows at their multipliers, minus the least value of its Lagrangian at what it holds.
+Where the largest shares make up a good part of a sum that matters, those nodes are solved in one program with the linking rows between
+them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import scipy.sparse as sparse
 from scipy.optimize import linprog
 
 from optimizer.program.bound import Folded
-from optimizer.program.coupling import link_parts, link_values, side_room
 from optimizer.program.cost import node_costs, slack_costs
+from optimizer.program.coupling import link_parts, link_values, side_room
 from optimizer.program.layout import Layout, deferrable_sum, placement_box, served_sum
 from optimizer.program.program import Array, Plan, Program
 from optimizer.program.recourse import Recourse
@@ -50,7 +51,7 @@ def dear_nodes(folded: Folded, plan: Plan, least: Array, aim: tuple[float, float
 
 
 def solve_nodes(state: Recourse, folded: Folded, nodes: Array, z: Array, side_most: Array) -> None:
-    """Replace the recourse of some nodes by its optimum, all other nodes and z being as they are; side_most [N,K]: side rows' right-hand side."""
+    """Replace the recourse of some nodes by its optimum, all else as it is; side_most [N,K]: the right-hand side of side rows."""
     answer = _solve(state, folded, nodes, z, side_most)
     if answer is None:
         return
@@ -99,7 +100,13 @@ def _solve(state: Recourse, folded: Folded, nodes: Array, z: Array, side_most: A
     weight = p.node_weight[nodes]
     price, upper = np.zeros(columns.count), np.zeros(columns.count)
     slack_price = np.where(np.isfinite(p.side_slack_cost), p.side_slack_cost, 0.0)[nodes]
-    charges = {"x": p.placement_cost[c], "u": p.unserved_cost[c], "ud": p.unserved_cost_deferrable[c], "r": p.rent_cost[nodes], "e": slack_price}
+    charges = {
+        "x": p.placement_cost[c],
+        "u": p.unserved_cost[c],
+        "ud": p.unserved_cost_deferrable[c],
+        "r": p.rent_cost[nodes],
+        "e": slack_price,
+    }
     tops = {"x": placement_box(p, state.layout, nodes), "u": p.demand[nodes], "ud": p.demand_deferrable[nodes], "r": folded.rent_box[nodes],
             "e": side_room(p)[nodes]}  # fmt: skip
     for name, values in charges.items():
@@ -109,7 +116,10 @@ def _solve(state: Recourse, folded: Folded, nodes: Array, z: Array, side_most: A
     price[columns.link], upper[columns.link] = np.where(priced, p.link_slack_cost, 0.0), np.where(priced, p.link_slack_upper, 0.0)
     most = [_capacity(p, nodes, columns), _sides(p, nodes, columns)]
     most_side = [np.repeat(state.capacity[nodes][:, None], p.blocks, axis=1).ravel(), side_most[nodes].ravel()]
-    equal, equal_side = [_demand(p, state.layout, nodes, columns)], [np.concatenate([p.demand[nodes].ravel(), p.demand_deferrable[nodes].ravel()])]
+    equal, equal_side = (
+        [_demand(p, state.layout, nodes, columns)],
+        [np.concatenate([p.demand[nodes].ravel(), p.demand_deferrable[nodes].ravel()])],
+    )
     if p.links:
         rows, lower, top = _links(state, nodes, columns, z)
         same = lower == top

@@ -1,8 +1,8 @@
 """Every acquisition inside box and limits must have a feasible plan: serving nothing.
 
 For each state no pool may hold less than nothing, and for each side and linking row serving nothing (x = r = 0, u = demand) must satisfy
-the row with the slack it carries. Intervals over the box decide almost always; a row they cannot clear is decided by one small linear program over
-box and limits. Where the limits leave no acquisitions at all there is nothing to check (`find_infeasibility` says why).
+the row with the slack it carries. Intervals over the box decide almost always; a row they cannot clear is decided by one small linear
+program over box and limits. Where the limits leave no acquisitions at all there is nothing to check (`find_infeasibility` says why).
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ def check_recourse(program: Program) -> None:
     """Raise ProgramError for the first pool, side row or linking row that some acquisitions leave without a feasible plan."""
     from optimizer.program.validate import entry
 
-    least, size = _least(program, held_operator(program), program.held_base.ravel(), np.full(program.states * (program.pools + program.sides), 0.0))
+    least, size = _least(
+        program, held_operator(program), program.held_base.ravel(), np.full(program.states * (program.pools + program.sides), 0.0)
+    )
     least, size = least.reshape(program.held_base.shape), size.reshape(program.held_base.shape)
     allowed = np.zeros(program.held_base.shape)
     allowed[:, program.pools :] = -_side_slack_of_state(program)
@@ -34,10 +36,13 @@ def check_recourse(program: Program) -> None:
         if value < allowed[q, o] - TOLERANCE * size[q, o]:
             place = entry(program, "held_base", (q, o))
             if o < program.pools:
-                raise ProgramError(f"The capacity of {place} falls to {value:.6g} for some acquisitions inside the limits; it must never be below 0.")
+                raise ProgramError(
+                    f"The capacity of {place} falls to {value:.6g} for some acquisitions inside the limits; it must never be below 0."
+                )
             raise ProgramError(
-                f"The right-hand side of side row {o - program.pools}, {place}, falls to {value:.6g} for some acquisitions inside the limits while its slack "
-                f"takes at most {-allowed[q, o]:.6g}; serving nothing must satisfy it, or give it a priced slack (side_slack_cost, side_slack_upper)."
+                f"The right-hand side of side row {o - program.pools}, {place}, falls to {value:.6g} for some acquisitions inside the "
+                f"limits while its slack takes at most {-allowed[q, o]:.6g}; serving nothing must satisfy it, or give it a priced slack "
+                "(side_slack_cost, side_slack_upper)."
             )
     _check_links(program)
 
@@ -58,7 +63,9 @@ def _check_links(program: Program) -> None:
     idle = np.bincount(p.link_unserved.index[0], p.link_unserved.value * p.demand[p.link_unserved.index[1:]], p.links)
     idle = idle + np.bincount(p.link_deferred.index[0], p.link_deferred.value * p.demand_deferrable[p.link_deferred.index[1:]], p.links)
     idle_size = np.bincount(p.link_unserved.index[0], np.abs(p.link_unserved.value) * p.demand[p.link_unserved.index[1:]], p.links)
-    idle_size = idle_size + np.bincount(p.link_deferred.index[0], np.abs(p.link_deferred.value) * p.demand_deferrable[p.link_deferred.index[1:]], p.links)
+    idle_size = idle_size + np.bincount(
+        p.link_deferred.index[0], np.abs(p.link_deferred.value) * p.demand_deferrable[p.link_deferred.index[1:]], p.links
+    )
     room = np.where(np.isfinite(p.link_slack_cost), p.link_slack_upper, 0.0)
     lower, upper = p.link_lower - np.where(p.link_slack_sign > 0, room, 0.0), p.link_upper + np.where(p.link_slack_sign < 0, room, 0.0)
     rows = link_operator(p)
@@ -71,9 +78,9 @@ def _check_links(program: Program) -> None:
                 return
             if value < bound[j] - margin[j]:
                 raise ProgramError(
-                    f"Linking row {entry(p, 'link_lower', (j,))} {word} {sign * value:.6g} when nothing is served, for some acquisitions inside the limits, "
-                    f"beyond {sign * bound[j]:.6g} that it and its slack allow; serving nothing must satisfy it, or give it a priced slack "
-                    "(link_slack_cost, link_slack_upper, link_slack_sign)."
+                    f"Linking row {entry(p, 'link_lower', (j,))} {word} {sign * value:.6g} when nothing is served, for some acquisitions "
+                    f"inside the limits, beyond {sign * bound[j]:.6g} that it and its slack allow; serving nothing must satisfy it, or "
+                    "give it a priced slack (link_slack_cost, link_slack_upper, link_slack_sign)."
                 )
 
 

@@ -30,7 +30,7 @@ GROWTH = 1e-2  # a shortage of capacity below this share lets acquisitions grow,
 def repair(program: Program, plan: Plan, multipliers: Multipliers, aim: tuple[float, float] | None = None) -> Plan | None:
     """A plan that holds every bound exactly and every row within 1e-12 of its absolute terms; None where the limits leave no z.
 
-    aim = (lower bound, relative tolerance): nodes are solved exactly only where that is needed, and may suffice, to come within the tolerance.
+    aim = (lower bound, relative tolerance): nodes are solved exactly only where that is needed, and may suffice, to come within it.
     """
     with np.errstate(all="ignore"):
         p, m = program, clip_multipliers(program, multipliers)

@@ -41,14 +41,18 @@ def violation(program: Program, plan: Plan) -> Violation:
             share = np.where(excess > 0, excess / np.where(size > 0, size, np.finfo(float).tiny), 0.0)
             at = int(np.argmax(share))
             if not share.ravel()[at] <= worst_row:
-                worst_row, row_name = float(share.ravel()[at]), f"{name} {np.unravel_index(at, share.shape)}"
+                worst_row, row_name = float(share.ravel()[at]), _place(name, at, share.shape)
     for name, lower, value, upper in _bounds(p, plan):
         if value.size:
             excess = lower - value if upper is np.inf else np.maximum(value - upper, lower - value)
             at = int(np.argmax(excess))
             if not excess.ravel()[at] <= worst_bound:
-                worst_bound, bound_name = float(excess.ravel()[at]), f"{name} {np.unravel_index(at, excess.shape)}"
+                worst_bound, bound_name = float(excess.ravel()[at]), _place(name, at, excess.shape)
     return Violation(worst_row, row_name, worst_bound, bound_name)
+
+
+def _place(name: str, at: int, shape: tuple[int, ...]) -> str:
+    return f"{name}[{', '.join(str(i) for i in np.unravel_index(at, shape))}]"
 
 
 def _values(plan: Plan) -> tuple[Array, ...]:
@@ -109,7 +113,13 @@ def _rows(p: Program, plan: Plan):
     yield "limit", p.limit_lower, np.bincount(row, terms, p.limits), p.limit_upper, size
 
     value, size = p.link_slack_sign * plan.link_slack, np.abs(plan.link_slack) + _side_size(p.link_lower, p.link_upper)
-    entries = (p.link_acquisition, plan.z), (p.link_placement, plan.x), (p.link_unserved, plan.u), (p.link_deferred, plan.ud), (p.link_rent, plan.r)
+    entries = (
+        (p.link_acquisition, plan.z),
+        (p.link_placement, plan.x),
+        (p.link_unserved, plan.u),
+        (p.link_deferred, plan.ud),
+        (p.link_rent, plan.r),
+    )
     for term, at in entries:
         part = term.value * at[term.index[1:]]
         value = value + np.bincount(term.index[0], part, p.links)
@@ -155,4 +165,3 @@ def _side_size(lower: Array, upper: Array) -> Array:
 def name_of(names: tuple[str, ...], index: int, kind: str) -> str:
     """The planner's name of an entry, or its kind and number."""
     return f"{kind} {names[index]!r}" if index < len(names) and names[index] else f"{kind} {index}"
-

@@ -1,7 +1,7 @@
 """Linking rows that no slack covers and that a plan's noise oversteps: take work off them where it is least regretted.
 
-First goes work of streams that the plan leaves partly unserved anyway (at the optimum one more unserved unit of these costs what it saves), then any
-work that enters the row with the harmful sign. What was taken off is placed again where no side or linking row has a price.
+First goes work of streams that the plan leaves partly unserved anyway (at the optimum one more unserved unit of these costs what it saves),
+then any work that enters the row with the harmful sign. What was taken off is placed again where no side or linking row has a price.
 """
 
 from __future__ import annotations

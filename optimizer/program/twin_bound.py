@@ -189,7 +189,7 @@ def _boxed_deferrable(a: Arrays, reduced: Arrays, hours: jax.Array) -> jax.Array
 
 def _shared_terms(a: Arrays, m: Arrays) -> jax.Array:
     """Right-hand sides, acquisitions and slacks."""
-    states, outputs = a["held_base"].shape
+    states = a["held_base"].shape[0]
     per_node = jnp.concatenate([a["availability"] * m["capacity"].sum(axis=1), m["side"]], axis=1)
     price = segment_sum(per_node, a["state_of_node"], states)
     total = (price * a["held_base"]).sum()

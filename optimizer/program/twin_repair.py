@@ -1,6 +1,7 @@
 """The repair in jnp: what needs no linear program. See `twin`.
 
-Rows of missing work have the same places in every node, so a round of the refill is a gather, an argmin and two scatters over [N, rows, places].
+Rows of missing work have the same places in every node, so a round of the refill is a gather, an argmin and two scatters over
+[N, rows, places].
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def repair_jnp(a: Arrays, plan: Arrays, multipliers: Arrays) -> Arrays:
 
 @jax.jit
 def upper_bound_jnp(a: Arrays, plan: Arrays, multipliers: Arrays) -> tuple[jax.Array, jax.Array]:
-    """(cost of the repaired plan, its worst row relative to the sum of the row's absolute terms): an upper bound where the latter is <= 1e-12."""
+    """(cost of the repaired plan, its worst row relative to the row's absolute terms): an upper bound where the latter is <= 1e-12."""
     repaired = repair_jnp(a, plan, multipliers)
     return cost_jnp(a, repaired), violation_jnp(a, repaired)
 
@@ -66,7 +67,12 @@ def violation_jnp(a: Arrays, plan: Arrays) -> jax.Array:
     holds, size = _held(a, plan["z"]), _held(a, plan["z"], absolute=True)
     holds, size = holds[a["state_of_node"]], size[a["state_of_node"]]
     load = _load(a, plan["x"])
-    worst = [_worst(load - plan["r"] - (a["availability"] * holds[:, :pools])[:, None], load + plan["r"] + (a["availability"] * size[:, :pools])[:, None])]
+    worst = [
+        _worst(
+            load - plan["r"] - (a["availability"] * holds[:, :pools])[:, None],
+            load + plan["r"] + (a["availability"] * size[:, :pools])[:, None],
+        )
+    ]
     value, terms = _side_values(a, plan["x"], plan["r"])
     worst.append(_worst(value - plan["side_slack"] - holds[:, pools:], terms + plan["side_slack"] + size[:, pools:]))
     value, terms = _limit_values(a, plan["z"])
@@ -103,7 +109,7 @@ def _least_side(lower: jax.Array, upper: jax.Array) -> jax.Array:
 
 
 def _acquisitions(a: Arrays, z: jax.Array) -> jax.Array:
-    """Clipped to the box and blended towards the strictly feasible point as far as the worst inequality asks; equalities are left as they are."""
+    """Clipped to the box and blended towards the strictly feasible point as far as the worst inequality asks; equalities stay."""
     z = jnp.clip(jnp.where(jnp.isnan(z), a["acquisition_lower"], z), a["acquisition_lower"], a["acquisition_upper"])
     value, size = _limit_values(a, z)
     centre, _ = _limit_values(a, a["centre"])
@@ -157,7 +163,13 @@ def _link_values(a: Arrays, plan: Arrays) -> tuple[jax.Array, jax.Array]:
     """(value, sum of absolute terms) of linking rows without their slack, [R]."""
     rows = a["link_lower"].shape[0]
     value, size = jnp.zeros(rows), _least_side(a["link_lower"], a["link_upper"])
-    for field, name in (("link_acquisition", "z"), ("link_placement", "x"), ("link_unserved", "u"), ("link_deferred", "ud"), ("link_rent", "r")):
+    for field, name in (
+        ("link_acquisition", "z"),
+        ("link_placement", "x"),
+        ("link_unserved", "u"),
+        ("link_deferred", "ud"),
+        ("link_rent", "r"),
+    ):
         entries = a[field]
         value += row_sums(entries, plan[name], rows)
         size += row_sums({"index": entries["index"], "value": jnp.abs(entries["value"])}, jnp.abs(plan[name]), rows)
@@ -166,7 +178,7 @@ def _link_values(a: Arrays, plan: Arrays) -> tuple[jax.Array, jax.Array]:
 
 def _refill(a: Arrays, reduced: Arrays, x: jax.Array, capacity: jax.Array) -> jax.Array:
     """Place missing work, cheapest first, into spare held capacity and then into rent: served streams, then deferrable ones."""
-    nodes, served, deferrable, pools = sizes(a)
+    nodes, served, deferrable, _ = sizes(a)
     blocks, pairs = x.shape[1:]
     if not pairs:
         return x
@@ -182,7 +194,18 @@ def _refill(a: Arrays, reduced: Arrays, x: jax.Array, capacity: jax.Array) -> ja
         block = jnp.broadcast_to(jnp.repeat(jnp.arange(blocks), served)[:, None], (blocks * served, most))
         table = block, jnp.tile(columns[:served], (blocks, 1)), jnp.tile(exists[:served], (blocks, 1))
         missing = (a["demand"] - _work(a, x)[0]).reshape(nodes, -1)
-        flat, spare = _place(a, reduced, flat, box, spare, table, jnp.ones((1, 1, 1)), missing, reduced["u"].reshape(nodes, -1), a["demand"].reshape(nodes, -1))
+        flat, spare = _place(
+            a,
+            reduced,
+            flat,
+            box,
+            spare,
+            table,
+            jnp.ones((1, 1, 1)),
+            missing,
+            reduced["u"].reshape(nodes, -1),
+            a["demand"].reshape(nodes, -1),
+        )
     if deferrable:
         block = jnp.broadcast_to(jnp.repeat(jnp.arange(blocks), most)[None, :], (deferrable, blocks * most))
         at = slice(served, served + deferrable)

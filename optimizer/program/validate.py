@@ -1,4 +1,4 @@
-"""Refuse arrays that do not state a program which can be certified. Every refusal is one sentence: field, entry, what is wrong, what is right.
+"""Refuse arrays that do not state a certifiable program. Every refusal is one sentence: which entry, what is wrong, what would be right.
 
 Shapes, types and signs stand here; what the rows must allow for every acquisition inside the limits stands in `recourse_check`.
 """
@@ -13,35 +13,117 @@ LARGEST = 1e20  # other solvers read such a number as infinite; here infinity is
 
 # axes of every dense field; "served" and "deferrable" are parts of the stream axis, "+" joins pools and side rows
 AXES: dict[str, tuple[str, ...]] = {
-    "parent": ("D",), "decision_of_state": ("Q",), "state_of_node": ("N",), "scenario_of_node": ("N",), "template_of_node": ("N",),
-    "signed_at": ("Z",), "pair_stream": ("P",), "pair_pool": ("P",), "upper_is_derived": ("Z",),
-    "acquisition_cost": ("Z",), "acquisition_lower": ("Z",), "acquisition_upper": ("Z",), "held_base": ("Q", "G+K"),
-    "limit_lower": ("L",), "limit_upper": ("L",), "node_weight": ("N",), "block_hours": ("C", "B"), "pair_capacity": ("C", "P"),
-    "placement_cost": ("C", "B", "P"), "placement_upper": ("C", "B", "P"), "unserved_cost": ("C", "B", "served"),
-    "unserved_cost_deferrable": ("C", "deferrable"), "demand": ("N", "B", "served"), "demand_deferrable": ("N", "deferrable"),
-    "availability": ("N", "G"), "rent_cost": ("N", "B", "G"), "rent_upper": ("N", "B", "G"), "side_pair": ("C", "K", "B", "P"),
-    "side_rent": ("N", "K", "B", "G"), "side_slack_cost": ("N", "K"), "side_slack_upper": ("N", "K"), "link_lower": ("R",), "link_upper": ("R",),
-    "link_scenario": ("R",), "link_slack_cost": ("R",), "link_slack_upper": ("R",), "link_slack_sign": ("R",),
-}  # fmt: skip
+    "parent": ("D",),
+    "decision_of_state": ("Q",),
+    "state_of_node": ("N",),
+    "scenario_of_node": ("N",),
+    "template_of_node": ("N",),
+    "signed_at": ("Z",),
+    "pair_stream": ("P",),
+    "pair_pool": ("P",),
+    "upper_is_derived": ("Z",),
+    "acquisition_cost": ("Z",),
+    "acquisition_lower": ("Z",),
+    "acquisition_upper": ("Z",),
+    "held_base": ("Q", "G+K"),
+    "limit_lower": ("L",),
+    "limit_upper": ("L",),
+    "node_weight": ("N",),
+    "block_hours": ("C", "B"),
+    "pair_capacity": ("C", "P"),
+    "placement_cost": ("C", "B", "P"),
+    "placement_upper": ("C", "B", "P"),
+    "unserved_cost": ("C", "B", "served"),
+    "unserved_cost_deferrable": ("C", "deferrable"),
+    "demand": ("N", "B", "served"),
+    "demand_deferrable": ("N", "deferrable"),
+    "availability": ("N", "G"),
+    "rent_cost": ("N", "B", "G"),
+    "rent_upper": ("N", "B", "G"),
+    "side_pair": ("C", "K", "B", "P"),
+    "side_rent": ("N", "K", "B", "G"),
+    "side_slack_cost": ("N", "K"),
+    "side_slack_upper": ("N", "K"),
+    "link_lower": ("R",),
+    "link_upper": ("R",),
+    "link_scenario": ("R",),
+    "link_slack_cost": ("R",),
+    "link_slack_upper": ("R",),
+    "link_slack_sign": ("R",),
+}
 SPARSE: dict[str, tuple[str, ...]] = {
-    "held_matrix": ("Q", "G+K", "Z"), "limit_matrix": ("L", "Z"), "link_acquisition": ("R", "Z"), "link_placement": ("R", "N", "B", "P"),
-    "link_unserved": ("R", "N", "B", "served"), "link_deferred": ("R", "N", "deferrable"), "link_rent": ("R", "N", "B", "G"),
-}  # fmt: skip
-WHOLE = ("parent", "decision_of_state", "state_of_node", "scenario_of_node", "template_of_node", "signed_at", "pair_stream", "pair_pool", "link_scenario")
+    "held_matrix": ("Q", "G+K", "Z"),
+    "limit_matrix": ("L", "Z"),
+    "link_acquisition": ("R", "Z"),
+    "link_placement": ("R", "N", "B", "P"),
+    "link_unserved": ("R", "N", "B", "served"),
+    "link_deferred": ("R", "N", "deferrable"),
+    "link_rent": ("R", "N", "B", "G"),
+}
+WHOLE = (
+    "parent",
+    "decision_of_state",
+    "state_of_node",
+    "scenario_of_node",
+    "template_of_node",
+    "signed_at",
+    "pair_stream",
+    "pair_pool",
+    "link_scenario",
+)
 MAY_BE_MINUS_INFINITE = ("limit_lower", "link_lower")
-MAY_BE_INFINITE = ("limit_upper", "link_upper", "placement_upper", "rent_upper", "side_slack_cost", "side_slack_upper", "link_slack_cost", "link_slack_upper")
+MAY_BE_INFINITE = (
+    "limit_upper",
+    "link_upper",
+    "placement_upper",
+    "rent_upper",
+    "side_slack_cost",
+    "side_slack_upper",
+    "link_slack_cost",
+    "link_slack_upper",
+)
 NOT_NEGATIVE = (
-    "pair_capacity", "placement_upper", "unserved_cost", "unserved_cost_deferrable", "demand", "demand_deferrable", "availability", "rent_upper",
-    "side_slack_cost", "side_slack_upper", "link_slack_cost", "link_slack_upper",
-)  # fmt: skip
+    "pair_capacity",
+    "placement_upper",
+    "unserved_cost",
+    "unserved_cost_deferrable",
+    "demand",
+    "demand_deferrable",
+    "availability",
+    "rent_upper",
+    "side_slack_cost",
+    "side_slack_upper",
+    "link_slack_cost",
+    "link_slack_upper",
+)
 POSITIVE = ("node_weight", "block_hours")
-NAMES = {"D": "decision", "Q": "state", "N": "recourse", "B": "block", "G": "pool", "K": "side", "Z": "acquisition", "L": "limit", "R": "link"}
+NAMES = {
+    "D": "decision",
+    "Q": "state",
+    "N": "recourse",
+    "B": "block",
+    "G": "pool",
+    "K": "side",
+    "Z": "acquisition",
+    "L": "limit",
+    "R": "link",
+}
 
 
 def validate(program: Program) -> None:
     """Raise ProgramError unless the arrays state a program that can be certified."""
     from optimizer.program.recourse_check import check_recourse
 
+    check_arrays(program)
+    for name in SPARSE:
+        _unique(name, getattr(program, name), tuple(_sizes(program)[a] for a in SPARSE[name]))
+    _held_reaches_descendants(program)
+    _scenarios_of_links(program)
+    check_recourse(program)
+
+
+def check_arrays(program: Program) -> None:
+    """The part of `validate` that is cheap and that bound and repair rest on: shapes, types, references, finiteness, signs, order."""
     sizes = _sizes(program)
     for name, axes in AXES.items():
         _dense(program, name, tuple(sizes[a] for a in axes))
@@ -51,9 +133,6 @@ def validate(program: Program) -> None:
     _references(program, sizes)
     _numbers(program)
     _orders(program)
-    _held_reaches_descendants(program)
-    _scenarios_of_links(program)
-    check_recourse(program)
 
 
 def entry(program: Program, name: str, index: tuple[int, ...], axes: tuple[str, ...] | None = None) -> str:
@@ -90,8 +169,20 @@ def _sizes(p: Program) -> dict[str, int]:
         if value.ndim != len(AXES[name]):
             raise ProgramError(f"{name} has {value.ndim} axes; it must have {len(AXES[name])}: [{', '.join(AXES[name])}].")
     lengths = {"D": p.decisions, "Q": p.states, "N": p.nodes, "Z": p.acquisitions, "L": p.limits, "R": p.links, "P": p.pairs, "B": p.blocks}
-    lengths |= {"C": p.templates, "G": p.pools, "K": p.sides, "served": p.served, "deferrable": p.deferrable, "W": p.streams, "G+K": p.pools + p.sides}
-    for axis, word in (("D", "decision node (parent)"), ("Q", "capacity state (decision_of_state)"), ("N", "recourse node (state_of_node)")):
+    lengths |= {
+        "C": p.templates,
+        "G": p.pools,
+        "K": p.sides,
+        "served": p.served,
+        "deferrable": p.deferrable,
+        "W": p.streams,
+        "G+K": p.pools + p.sides,
+    }
+    for axis, word in (
+        ("D", "decision node (parent)"),
+        ("Q", "capacity state (decision_of_state)"),
+        ("N", "recourse node (state_of_node)"),
+    ):
         if lengths[axis] == 0:
             raise ProgramError(f"The program has no {word}; it needs at least one.")
     for axis, word in (("B", "load block"), ("C", "template")):
@@ -126,6 +217,9 @@ def _sparse(name: str, value: Sparse, shape: tuple[int, ...]) -> None:
         wrong = np.nonzero((index < 0) | (index >= length))[0]
         if len(wrong):
             raise ProgramError(f"{name}.index of axis {axis} is {index[wrong[0]]} at entry {wrong[0]}; it must lie in 0..{length - 1}.")
+
+
+def _unique(name: str, value: Sparse, shape: tuple[int, ...]) -> None:
     if value.size > 1:
         flat = np.sort(np.ravel_multi_index(value.index, shape))
         twice = np.nonzero(flat[1:] == flat[:-1])[0]
@@ -163,7 +257,9 @@ def _references(p: Program, sizes: dict[str, int]) -> None:
     twice = np.nonzero(key[1:] == key[:-1])[0]
     if len(twice):
         stream, pool = divmod(int(key[twice[0]]), max(p.pools, 1))
-        raise ProgramError(f"The pair of stream {stream} and pool {pool} stands twice in pair_stream, pair_pool; every pair may stand once.")
+        raise ProgramError(
+            f"The pair of stream {stream} and pool {pool} stands twice in pair_stream, pair_pool; every pair may stand once."
+        )
     depth = np.where(p.parent < 0, 0, -1)
     above = p.parent.copy()
     for _ in range(p.decisions):
@@ -198,7 +294,9 @@ def _numbers(p: Program) -> None:
     free = p.pair_stream >= p.served + p.deferrable
     open_top = np.isinf(p.placement_upper) & free
     _first(p, "placement_upper", open_top, "must be finite: no demand row bounds the work of a free stream")
-    _first(p, "link_slack_upper", np.isinf(p.link_slack_upper) & np.isfinite(p.link_slack_cost), "must be finite where the slack has a cost")
+    _first(
+        p, "link_slack_upper", np.isinf(p.link_slack_upper) & np.isfinite(p.link_slack_cost), "must be finite where the slack has a cost"
+    )
     _first(p, "link_slack_sign", np.abs(p.link_slack_sign) != 1, "must be +1 or -1")
 
 
@@ -246,8 +344,11 @@ def _held_reaches_descendants(p: Program) -> None:
     wrong = np.nonzero((first[at] < first[signed]) | (first[at] >= last[signed]))[0]
     if len(wrong):
         i = wrong[0]
-        raise ProgramError(f"{entry(p, 'held_matrix', (state[i], output[i], column[i]))} reaches decision node {at[i]}, but the acquisition is signed at "
-                           f"{signed[i]}; it may reach only states of that node and of its descendants.")  # fmt: skip
+        place = entry(p, "held_matrix", (state[i], output[i], column[i]))
+        raise ProgramError(
+            f"{place} reaches decision node {at[i]}, but the acquisition is signed at {signed[i]}; it may reach only states of that node "
+            "and of its descendants."
+        )
 
 
 def _scenarios_of_links(p: Program) -> None:
@@ -258,4 +359,7 @@ def _scenarios_of_links(p: Program) -> None:
         if len(wrong):
             i = wrong[0]
             row = entry(p, "link_scenario", (index[0][i],))
-            raise ProgramError(f"{row} is {stated[i]}, but {name} touches recourse node {index[1][i]} of scenario {touched[i]}; write -1 for several scenarios.")
+            raise ProgramError(
+                f"{row} is {stated[i]}, but {name} touches recourse node {index[1][i]} of scenario {touched[i]}; "
+                "write -1 for several scenarios."
+            )

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from kernels.cells import inverse_factor, schur, times, times_transposed
 from kernels.segments import exclusive_of_group, segment_sum
-from optimizer.solver.operators import apply, output_rows, pair_coefficient, row_outputs, transpose
+from optimizer.solver.operators import apply, output_rows, outputs, outputs_transpose, pair_coefficient, row_outputs, transpose
 from optimizer.solver.structure import Array, Columns, Data, Rows, Shape
 
 INNER = 1  # rounds of refinement of the inner inverse; none ended the iteration at a gap of 1e-6, one at 1e-9, two no better
@@ -46,6 +46,7 @@ class Factor(NamedTuple):
     gram: Array  # [O, O] G, or U dense [O, Z] over acquisitions
     border_rows: Rows  # leaves [border, ...]: columns of the rest under each border row
     border_solved: Rows  # leaves [border, ...]
+    border_z: Array  # [border, Z]
     border: Array  # [border, border] inverse Cholesky factor
 
 
@@ -131,7 +132,7 @@ def factor(shape: Shape, data: Data, theta: Columns) -> Factor:
     empty = jax.tree.map(lambda r: jnp.zeros((shape.border, *r.shape), r.dtype), data.rhs)
     result = Factor(
         theta, pool_safe, served_inverse, shared_served, shared_pool, shared_inverse, slot_shared, link_inverse, inner, left, limit,
-        gram, empty, empty, jnp.zeros((shape.border, shape.border), a.dtype),
+        gram, empty, empty, jnp.zeros((shape.border, shape.acquisitions), a.dtype), jnp.zeros((shape.border, shape.border), a.dtype),
     )  # fmt: skip
     return add_border(shape, data, result) if shape.border else result
 
@@ -311,10 +312,12 @@ def apply_left(shape: Shape, left: Array, root: Array, vector: Array) -> Array:
     return jnp.concatenate([top, vector[held_size : held_size + shape.limits] * root, jnp.zeros_like(vector[held_size + shape.limits :])])
 
 
-def inner_solve(shape: Shape, data: Data, f: Factor, g: Array) -> tuple[Array, Array | None]:
-    """v = (G^-1 + S)^-1 g over the outputs, and the outputs' prices R' dy = (I + S G)^-1 g where they come without a subtraction."""
+def inner_solve(shape: Shape, data: Data, f: Factor, g: Array, rhs_z: Array) -> tuple[Array, Array, Array | None]:
+    """z of (Theta_z^-1 + U' S U) z = U' g - rhs_z; v = U z; and the outputs' prices g - S v where they come without a subtraction."""
     if shape.acquisition_space:
-        return f.gram @ times_transposed(f.inner, times(f.inner, f.gram.T @ g)), None
+        z = times_transposed(f.inner, times(f.inner, f.gram.T @ g - rhs_z)) * data.active.z
+        return f.gram @ z, z, None
+    shift = outputs(shape, data, f.theta.z * rhs_z)
     if shape.scenarios:
         left, inverse = f.left
 
@@ -334,10 +337,12 @@ def inner_solve(shape: Shape, data: Data, f: Factor, g: Array) -> tuple[Array, A
         def compliance(v):
             return apply_left(shape, left, root, apply_left_transposed(shape, left, root, v[:, None])[:, 0])
 
+    # with z = Theta_z (U' price - rhs_z) and v = U z, price = g - S v becomes (I + S G) price = g + S U Theta_z rhs_z
+    g = g + compliance(shift)
     price = approximate(g)
     for _ in range(INNER):
         price = price + approximate(g - price - compliance(f.gram @ price))
-    return f.gram @ price, price
+    return f.gram @ price - shift, f.theta.z * (outputs_transpose(shape, data, price) - rhs_z), price
 
 
 def solve_recourse(shape: Shape, data: Data, f: Factor, rhs: Rows) -> Rows:
@@ -395,16 +400,16 @@ def solve_links(shape: Shape, data: Data, f: Factor, rhs_link: Array, reduced: A
     return jnp.concatenate([solution, jnp.zeros(count, solution.dtype)])[at] * own
 
 
-def solve_rest(shape: Shape, data: Data, f: Factor, rhs: Rows) -> Rows:
-    """All rows but the border."""
+def solve_rest(shape: Shape, data: Data, f: Factor, rhs: Rows, rhs_z: Array) -> tuple[Rows, Array]:
+    """All rows but the border; and z = Theta_z (A_z' y - rhs_z), found without going through y."""
     y = solve_recourse(shape, data, f, rhs)
-    v, price = inner_solve(shape, data, f, row_outputs(shape, data, y))
+    v, z, price = inner_solve(shape, data, f, row_outputs(shape, data, y), rhs_z)
     push = solve_recourse(shape, data, f, output_rows(shape, data, v))
     y = jax.tree.map(jnp.subtract, y, push)
     if price is None:
-        return y
+        return y, z
     limits = price[shape.states * (shape.pools + shape.sides) :][: shape.limits]
-    return y._replace(limit=limits * data.row_active.limit)
+    return y._replace(limit=limits * data.row_active.limit), z
 
 
 def border_mask(shape: Shape, data: Data) -> Rows:
@@ -429,9 +434,9 @@ def add_border(shape: Shape, data: Data, f: Factor) -> Factor:
         unit = zero._replace(limit=limit[: shape.limits], link=limit[shape.limits : shape.limits + shape.links])
         full = apply(shape, data, jax.tree.map(jnp.multiply, f.theta, transpose(shape, data, unit)))
         rest = jax.tree.map(lambda p, m: p * (1.0 - m), full, mask)
-        return rest, solve_rest(shape, data, f, rest), border_values(shape, data, full)
+        return rest, *solve_rest(shape, data, f, rest, jnp.zeros(shape.acquisitions)), border_values(shape, data, full)
 
-    rest, solved, corner = jax.lax.map(column, data.border_row)
+    rest, solved, solved_z, corner = jax.lax.map(column, data.border_row)
     matrix = corner - sum(
         jnp.tensordot(a.reshape(shape.border, -1), b.reshape(shape.border, -1), ((1,), (1,))) for a, b in zip(rest, solved, strict=True)
     )
@@ -439,21 +444,29 @@ def add_border(shape: Shape, data: Data, f: Factor) -> Factor:
     index = jnp.arange(shape.border)
     padding = (data.border_row >= shape.limits + shape.links).astype(matrix.dtype)
     matrix = matrix.at[index, index].add(padding)
-    return f._replace(border_rows=rest, border_solved=solved, border=inverse_factor(matrix, 1e-12))
+    return f._replace(border_rows=rest, border_solved=solved, border_z=solved_z, border=inverse_factor(matrix, 1e-12))
 
 
-def solve(shape: Shape, data: Data, f: Factor, rhs: Rows) -> Rows:
-    """Approximate solution of A Theta A' dy = rhs (exact up to rounding and regularisation): the preconditioner of the refinement."""
+def solve(shape: Shape, data: Data, f: Factor, rhs: Rows, rhs_z: Array) -> tuple[Rows, Array]:
+    """(y, z), close to the solution of the system in which the acquisitions stand apart:
+
+        N0' y + A_z z = rhs,    A_z' y - Theta_z^-1 z = rhs_z        (N0': all columns but the acquisitions)
+
+    With rhs_z = 0 this is A Theta A' y = rhs with z = Theta_z A_z' y. Recomputing z from y would multiply a difference of large
+    prices by a large Theta_z, and the capacity rows would keep that error: it ended the iteration at a gap of 1e-5 on the flagship case.
+    """
     rhs = jax.tree.map(jnp.multiply, rhs, data.row_active)
     if not shape.border:
-        return solve_rest(shape, data, f, rhs)
+        return solve_rest(shape, data, f, rhs, rhs_z)
     mask = border_mask(shape, data)
     rest = jax.tree.map(lambda p, m: p * (1.0 - m), rhs, mask)
-    y = solve_rest(shape, data, f, rest)
+    y, z = solve_rest(shape, data, f, rest, rhs_z)
     reduced = border_values(shape, data, rhs) - sum(
         jnp.tensordot(a.reshape(shape.border, -1), b.reshape(-1), 1) for a, b in zip(f.border_rows, y, strict=True)
     )
     own = times_transposed(f.border, times(f.border, reduced))
     y = jax.tree.map(lambda p, s: p - jnp.tensordot(own, s, 1), y, f.border_solved)
-    both = jnp.zeros(shape.limits + shape.links + 1, own.dtype).at[data.border_row].add(own)
-    return y._replace(limit=y.limit + both[: shape.limits], link=y.link + both[shape.limits : shape.limits + shape.links])
+    both = jnp.zeros(shape.limits + shape.links + 1, own.dtype).at[data.border_row].add(own)[: shape.limits + shape.links]
+    held = jnp.zeros(shape.states * (shape.pools + shape.sides), own.dtype)
+    z = z - own @ f.border_z + f.theta.z * outputs_transpose(shape, data, jnp.concatenate([held, both]))
+    return y._replace(limit=y.limit + both[: shape.limits], link=y.link + both[shape.limits :]), z

@@ -15,10 +15,11 @@ import jax.numpy as jnp
 
 from optimizer.solver import factor as factoring
 from optimizer.solver.factor import Factor
-from optimizer.solver.operators import apply, dot, normal, transpose
+from optimizer.solver.operators import apply, dot, system, transpose
 from optimizer.solver.structure import Array, Columns, Data, Rows, Shape, State
 
-REFINEMENT_ROUNDS = 20
+REFINEMENT_ROUNDS = 12
+DUAL_RESIDUAL = 1e-12  # of the acquisitions' equations, in units of a typical cost
 WEIGHTS = 9
 import os
 SHORTEST = float(os.environ.get('SHORTEST','0.9'))  # share of the way to the boundary
@@ -90,40 +91,50 @@ def residuals(shape: Shape, data: Data, s: State) -> Residual:
 factor = partial(jax.jit, static_argnums=0)(factoring.factor)
 
 
-@partial(jax.jit, static_argnums=0)
-def refine(shape: Shape, data: Data, f: Factor, rhs: Rows, tolerance: Array) -> tuple[Rows, Array, Array]:
-    """Solve (A Theta A') y = rhs by conjugate gradients preconditioned by the factor, from zero: the first round is the plain solve.
+class Solved(NamedTuple):
+    """y and the acquisitions' z (see `factor.solve`), the rounds beyond the plain solve, the relative residual of the rows."""
 
-    Returns the best y by residual, the rounds beyond the first, and the relative residual reached.
-    """
-    size = norm(rhs)
-    goal = tolerance * size
+    y: Rows
+    z: Array
+    rounds: Array
+    error: Array
+
+
+@partial(jax.jit, static_argnums=0)
+def refine(shape: Shape, data: Data, f: Factor, rhs: Rows, tolerance: Array) -> Solved:
+    """Solve with the factor and refine with true residuals of rows and acquisitions, as long as a round halves the error."""
+    size = jnp.maximum(norm(rhs), 1e-300)
+
+    def measure(rows, own):
+        return jnp.maximum(norm(rows) / (tolerance * size), jnp.max(jnp.abs(own), initial=0.0) / DUAL_RESIDUAL)
 
     def cond(carry):
-        _, _, _, _, rounds, _, error = carry
-        return (rounds < REFINEMENT_ROUNDS) & (error > goal)
+        *_, rounds, error, before, _ = carry
+        return (rounds < REFINEMENT_ROUNDS) & (error > 1.0) & ((rounds < 1) | (error < 0.5 * before))
 
     def body(carry):
-        y, r, p, rz, rounds, best, error = carry
-        z = factoring.solve(shape, data, f, r)
-        new = dot(r, z)
-        beta = jnp.where(rz > 0, new / jnp.where(rz > 0, rz, 1.0), 0.0)
-        p = jax.tree.map(lambda a, b: a + beta * b, z, p)
-        q = normal(shape, data, f.theta, p)
-        alpha = new / jnp.maximum(dot(p, q), jnp.finfo(rz.dtype).tiny)
-        y = jax.tree.map(lambda a, b: a + alpha * b, y, p)
-        r = jax.tree.map(lambda a, b: a - alpha * b, r, q)
-        now = norm(r)
+        best, rows, own, rounds, error, _, reached = carry
+        change = factoring.solve(shape, data, f, rows, own)
+        y, z = jax.tree.map(jnp.add, best, change)
+        left, right = system(shape, data, f.theta, y, z)
+        rows_now = jax.tree.map(jnp.subtract, rhs, left)
+        now = measure(rows_now, right)
         better = now < error
-        best = jax.tree.map(lambda a, b: jnp.where(better, a, b), y, best)
-        # A direction that lost descent, or is no longer finite, ends the refinement.
-        rounds = jnp.where((new > 0) & jnp.isfinite(now), rounds + 1, REFINEMENT_ROUNDS)
-        return y, r, p, new, rounds, best, jnp.where(better, now, error)
 
-    zero = jax.tree.map(jnp.zeros_like, rhs)
-    carry = (zero, rhs, zero, jnp.zeros_like(size), jnp.asarray(0), zero, size)
-    *_, rounds, best, error = jax.lax.while_loop(cond, body, carry)
-    return best, jnp.maximum(rounds - 1, 0), error / jnp.maximum(size, 1e-300)
+        def keep(a, b):
+            return jax.tree.map(lambda p, q: jnp.where(better, p, q), a, b)
+
+        relative = norm(rows_now) / size
+        return (
+            keep((y, z), best), keep(rows_now, rows), jnp.where(better, -right, own), rounds + 1, jnp.where(better, now, error), error,
+            jnp.where(better, relative, reached),
+        )  # fmt: skip
+
+    zero = (jax.tree.map(jnp.zeros_like, rhs), jnp.zeros(shape.acquisitions, size.dtype))
+    infinite = jnp.asarray(jnp.inf, size.dtype)
+    carry = (zero, rhs, zero[1], jnp.asarray(0), infinite, infinite, infinite)
+    (y, z), _, _, rounds, _, _, reached = jax.lax.while_loop(cond, body, carry)
+    return Solved(y, z, jnp.maximum(rounds - 1, 0), reached)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -138,17 +149,19 @@ def right_hand_side(shape: Shape, data: Data, s: State, res: Residual, target_lo
 
 @partial(jax.jit, static_argnums=0)
 def expand(
-    shape: Shape, data: Data, s: State, res: Residual, g: Columns, dy: Rows, targets: tuple[Columns, Columns], rounds: Array, error: Array
+    shape: Shape, data: Data, s: State, res: Residual, g: Columns, solved: Solved, targets: tuple[Columns, Columns]
 ) -> Direction:
     """The whole direction from dy."""
     target_lower, target_upper = targets
+    dy = solved.y
     dv = jax.tree.map(lambda t, a, b: t * (a + b), res.theta, transpose(shape, data, dy), g)
+    dv = dv._replace(z=solved.z + res.theta.z * g.z)
     dzl = jax.tree.map(lambda tl, zl, d, v, m: m * (tl - zl * d) / v, target_lower, s.zl, dv, s.v, data.active)
     dw = jax.tree.map(lambda ru, d, b: b * (ru - d), res.width, dv, data.bounded)
     dzu = jax.tree.map(lambda tu, zu, d, w, b: b * (tu - zu * d) / w, target_upper, s.zu, dw, s.w, data.bounded)
     primal = jnp.minimum(to_boundary(s.v, dv), to_boundary(s.w, dw))
     dual = jnp.minimum(to_boundary(s.zl, dzl), to_boundary(s.zu, dzu))
-    return Direction(dv, dw, dy, dzl, dzu, primal, dual, rounds, error)
+    return Direction(dv, dw, dy, dzl, dzu, primal, dual, solved.rounds, solved.error)
 
 
 def direction(
@@ -156,8 +169,8 @@ def direction(
 ) -> Direction:
     """Newton direction for the given complementarity targets; `tolerance` is relative to the right-hand side of the normal equations."""
     g, rhs = right_hand_side(shape, data, s, res, target_lower, target_upper)
-    dy, rounds, error = refine(shape, data, f, rhs, jnp.asarray(tolerance))
-    return expand(shape, data, s, res, g, dy, (target_lower, target_upper), rounds, error)
+    solved = refine(shape, data, f, rhs, jnp.asarray(tolerance))
+    return expand(shape, data, s, res, g, solved, (target_lower, target_upper))
 
 
 def to_boundary(value: Columns, change: Columns) -> Array:
@@ -304,9 +317,9 @@ def starting_point(shape: Shape, data: Data) -> State:
     theta = data.active
     f = factor(shape, data, theta)
     tolerance = jnp.asarray(1e-6)
-    primal, _, _ = refine(shape, data, f, data.rhs, tolerance)
-    dual, _, _ = refine(shape, data, f, weighted_cost(shape, data), tolerance)
-    return lift(shape, data, primal, dual)
+    primal = refine(shape, data, f, data.rhs, tolerance)
+    dual = refine(shape, data, f, weighted_cost(shape, data), tolerance)
+    return lift(shape, data, primal.y, dual.y)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -116,10 +116,14 @@ def output_rows(shape: Shape, data: Data, o: Array) -> Rows:
     )
 
 
-def normal(shape: Shape, data: Data, theta: Columns, y: Rows) -> Rows:
-    """(A Theta A') y, with the identity on inactive rows."""
-    product = apply(shape, data, jax.tree.map(jnp.multiply, theta, transpose(shape, data, y)))
-    return jax.tree.map(lambda p, active, v: p + (1.0 - active) * v, product, data.row_active, y)
+def system(shape: Shape, data: Data, theta: Columns, y: Rows, z: Array) -> tuple[Rows, Array]:
+    """(N0' y + A_z z, A_z' y - Theta_z^-1 z): see `factor.solve`. Inactive rows carry the identity."""
+    prices = transpose(shape, data, y)
+    columns = jax.tree.map(jnp.multiply, theta, prices)._replace(z=z)
+    product = apply(shape, data, columns)
+    rows = jax.tree.map(lambda p, active, v: p + (1.0 - active) * v, product, data.row_active, y)
+    own = data.active.z * (prices.z - z / jnp.where(theta.z > 0, theta.z, 1.0))
+    return rows, own
 
 
 def dot(a: Rows | Columns, b: Rows | Columns) -> Array:

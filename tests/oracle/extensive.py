@@ -157,7 +157,13 @@ def extensive_form(p: Program) -> Extensive:
     put(rows["limit"][p.limit_matrix.index[0]], columns["z"][p.limit_matrix.index[1]], p.limit_matrix.value)
     row_lower[rows["limit"]], row_upper[rows["limit"]] = p.limit_lower, p.limit_upper
     link = rows["link"]
-    for term, at in ((p.link_acquisition, columns["z"]), (p.link_placement, x), (p.link_unserved, u), (p.link_deferred, ud), (p.link_rent, r)):
+    for term, at in (
+        (p.link_acquisition, columns["z"]),
+        (p.link_placement, x),
+        (p.link_unserved, u),
+        (p.link_deferred, ud),
+        (p.link_rent, r),
+    ):
         put(link[term.index[0]], at[term.index[1:]], term.value)
     put(link, columns["link_slack"], p.link_slack_sign)
     row_lower[link], row_upper[link] = p.link_lower, p.link_upper

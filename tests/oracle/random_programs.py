@@ -55,7 +55,9 @@ class Rows:
 
     def open(self, lower: float, upper: float, scenario: int, cost: float = np.inf, slack_upper: float = 0.0, sign: float = 1.0) -> int:
         for store, value in zip(
-            (self.lower, self.upper, self.scenario, self.cost, self.slack_upper, self.sign), (lower, upper, scenario, cost, slack_upper, sign), strict=True
+            (self.lower, self.upper, self.scenario, self.cost, self.slack_upper, self.sign),
+            (lower, upper, scenario, cost, slack_upper, sign),
+            strict=True,
         ):
             store.append(value)
         return len(self.lower) - 1
@@ -234,7 +236,9 @@ def random_program(
         for _ in range(count):
             row = np.zeros(offers + auxiliaries)
             chosen = rng.permutation(offers)[: max(2, offers // 2)]
-            row[chosen] = rng.uniform(0.2, 2.0, len(chosen)) * (1.0 if kind in ("budget", "floor") else rng.choice([-1.0, 1.0], len(chosen)))
+            row[chosen] = rng.uniform(0.2, 2.0, len(chosen)) * (
+                1.0 if kind in ("budget", "floor") else rng.choice([-1.0, 1.0], len(chosen))
+            )
             if degenerate:
                 row = np.round(row)
             at = float(row @ inside)

@@ -1,4 +1,4 @@
-"""The judge is never wrong: on every kind of program, for good and for corrupted plans and multipliers, against HiGHS on the extensive form."""
+"""The judge is never wrong: on every kind of program, for good and corrupted plans and multipliers, against HiGHS on the extensive form."""
 
 from __future__ import annotations
 
@@ -176,7 +176,9 @@ def exact_lagrangian(p: Program, m: Multipliers) -> Fraction:
     return total
 
 
-@pytest.mark.parametrize(("family", "seed"), [*itertools.product(["plain", "limits", "tree_all_rows", "zero_width", "degenerate", "cvar"], range(5))])
+@pytest.mark.parametrize(
+    ("family", "seed"), [*itertools.product(["plain", "limits", "tree_all_rows", "zero_width", "degenerate", "cvar"], range(5))]
+)
 def test_infeasibility_is_proven_and_agrees_with_highs(family: str, seed: int) -> None:
     program = infeasible_program(seed, **FAMILIES[family]).check()
     assert solve_extensive(program).status == "infeasible"
@@ -209,7 +211,9 @@ def test_a_plan_on_a_derived_bound_is_refused() -> None:
     program, result = solved("plain", 2)
     at = int(np.argmax(result.z))
     assert result.z[at] > 1
-    tight = replace(program, acquisition_upper=np.where(np.arange(program.acquisitions) == at, result.z[at] * 0.5, program.acquisition_upper))
+    tight = replace(
+        program, acquisition_upper=np.where(np.arange(program.acquisitions) == at, result.z[at] * 0.5, program.acquisition_upper)
+    )
     answer = solve_extensive(tight)
     stated = certify(tight, answer.plan, answer.multipliers, 1e-8)
     derived = certify(with_derived_bounds(tight, at), answer.plan, answer.multipliers, 1e-8)

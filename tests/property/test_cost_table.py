@@ -1,4 +1,4 @@
-"""The cost table adds up to the objective: the accounts know the case and the plan's quantities, the objective knows the program's arrays."""
+"""The cost table adds up to the objective: the accounts know the case and the quantities, the objective knows the program's arrays."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -90,7 +91,7 @@ def test_a_bad_case_is_one_line_and_writes_nothing(text: str, words: str, tmp_pa
         (["plan", SMALL, "--max-iterations", "0"], "max_iterations is 0"),
         (["plan", SMALL, "--out", SMALL], "is a file"),
         (["evaluate", SMALL, "--plan", "no/such/plan.json"], "No such file"),
-        (["evaluate", SMALL, "--plan", SMALL], "small_case.yaml"),
+        (["evaluate", SMALL, "--plan", SMALL], "small_case.yaml: Expecting value"),
     ],
 )
 def test_bad_arguments_are_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,10 +190,21 @@ def test_acquisitions_beyond_a_limit_are_infeasible_with_the_limit_named(tmp_pat
     file.write_text(json.dumps([{"offer": "own_texas", "signing_date": "2026-10-01", "count_chips": 5000}]))
     assert cli.main(["evaluate", SMALL, "--plan", str(file)]) == 4
     said = " ".join(capsys.readouterr().out.split())
-    assert "INFEASIBLE" in said and "power at site texas is short by" in said and "5,000 chips of own_texas signed on 2026-10-01 take" in said
-    file.write_text(json.dumps([{"offer": "reserved_west", "signing_date": "2027-01-01", "count_chips": 12}]))
-    assert cli.main(["evaluate", SMALL, "--plan", str(file)]) == 4
-    assert "offer reserved_west is short by 3 chips when signed in 2027Q1" in " ".join(capsys.readouterr().out.split())
+    assert "INFEASIBLE" in said and "power at site texas is short by" in said
+    assert "5,000 chips of own_texas signed on 2026-10-01 take" in said
+
+
+@pytest.mark.usefixtures("without_solver")
+def test_acquisitions_beyond_what_is_available_are_infeasible() -> None:
+    case = small_case({"limits": None, "sites": {"sweden": {"power_mw": 1}}})
+    mine = [{"offer": "own_sweden", "signing_date": "2027-04-01", "scenario": "boom", "count_chips": 33}]  # 30 are there
+    evaluation = optimizer.evaluate(case, mine)
+    assert evaluation.exit_code == 4 and math.isnan(evaluation.above_best_usd)
+    (sentence,) = evaluation.given.conflicts
+    assert sentence.startswith("offer own_sweden is short by 3 chips when signed in 2027Q2 in scenario boom because 33 chips of own_sweden")
+    assert "offers.own_sweden.available_chips.by_period.2" in sentence and sentence in " ".join(evaluation.summary(400).split())
+    mine[0]["count_chips"] = 30.00001  # people round
+    assert optimizer.evaluate(case, mine).given.status == "CERTIFIED"
 
 
 def test_acquisitions_are_matched_by_offer_date_and_scenario() -> None:

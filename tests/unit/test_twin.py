@@ -31,6 +31,9 @@ def noisy(values: Plan | Multipliers, scale: float, seed: int) -> Plan | Multipl
     return type(values)(*(a * (1 + scale * rng.standard_normal(a.shape)) for a in (getattr(values, f.name) for f in fields(values))))
 
 
+SOME = ("two_stage", "limits", "sides", "tree_all_rows", "boxed", "rent_open")  # a family costs seconds of compilation
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_bound_agrees_to_1e_12(family: str) -> None:
     for seed in range(2):
@@ -45,7 +48,7 @@ def test_the_bound_agrees_to_1e_12(family: str) -> None:
             assert abs(value - (bound.value + bound.rounding)) <= max(bound.rounding, 1e-13 * size)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", SOME)
 def test_the_repaired_plan_is_feasible_and_near(family: str) -> None:
     """Where no row needs a linear program; elsewhere the violation says so."""
     program, result = solved(family, 0)
