@@ -67,7 +67,12 @@ def run_plan(options: argparse.Namespace) -> int:
     from optimizer.report.summary import plan_page
 
     plan = optimizer.plan(options.case, settings)
-    where = None if options.out is None else str(plan.write(options.out))
+    try:
+        where = None if options.out is None else str(plan.write(options.out))
+    except OSError as error:  # the answer took minutes: it is shown all the same
+        print_page(plan_page(plan), sys.stdout)
+        print(f"capacity: the results could not be written to {options.out}: {_one_line(error)}", file=sys.stderr)
+        return FAILED
     print_page(plan_page(plan, where), sys.stdout)
     return plan.exit_code
 

@@ -205,8 +205,9 @@ class Folded:
                 demand[..., w] = 0.0
             else:
                 inside, d = slice(pairs.start - served, pairs.stop - served), w - p.served
-                flat = (a.reshape(len(work), -1) for a in (rate[..., inside], rate_error[..., inside], box[..., pairs] * hours))
-                _boxed_row(total, *flat, reduced.ud[:, d], reduced.ud_error[:, d], work[:, d].copy())
+                wide = (len(work), -1)
+                row = rate[..., inside].reshape(wide), rate_error[..., inside].reshape(wide), (box[..., pairs] * hours).reshape(wide)
+                _boxed_row(total, row[0], row[1], row[2], reduced.ud[:, d], reduced.ud_error[:, d], work[:, d].copy())
                 work[:, d] = 0.0
 
 
@@ -235,7 +236,7 @@ class Total:
     def __init__(self, entries: int = 1) -> None:
         self.value, self.error = np.zeros(entries), np.zeros(entries)
 
-    def add(self, terms: Array, errors: Array) -> None:
+    def add(self, terms: Array, errors: Array | float) -> None:
         """Terms [n, ...], each within errors [n, ...] of the exact ones."""
         terms, errors = (np.asarray(a, dtype=float).reshape(len(self.value), -1) for a in np.broadcast_arrays(terms, errors))
         if terms.size:

@@ -108,11 +108,12 @@ def one_sided_limits(program: Program, rows: sparse.csr_matrix) -> tuple[sparse.
     bounds = np.concatenate([program.limit_upper[above], -program.limit_lower[below]])
     largest = abs(matrix).max(axis=1).toarray().ravel()
     scale = 1.0 / np.where(largest > 0, largest, 1.0)
-    return sparse.diags(scale).dot(matrix).tocsr(), bounds * scale, np.concatenate([equal[above], np.zeros(int(below.sum()), bool)])
+    scaled = sparse.csr_matrix(sparse.diags(scale) @ matrix)
+    return scaled, bounds * scale, np.concatenate([equal[above], np.zeros(int(below.sum()), bool)])
 
 
 def _both(matrix: sparse.csr_matrix) -> sparse.csr_matrix | None:
-    return sparse.hstack([matrix, -matrix]).tocsr() if matrix.shape[0] else None
+    return sparse.csr_matrix(sparse.hstack([matrix, -matrix])) if len(matrix.indptr) > 1 else None
 
 
 def strict_centre(program: Program, rows: sparse.csr_matrix) -> Array | None:

@@ -30,7 +30,7 @@ def check_recourse(program: Program) -> None:
     allowed[:, program.pools :] = -_side_slack_of_state(program)
     wrong = least < allowed - TOLERANCE * size
     for q, o in np.argwhere(wrong):
-        value = _exact_least(program, held_operator(program)[q * wrong.shape[1] + o], program.held_base[q, o])
+        value = _exact_least(program, held_operator(program)[q * wrong.shape[1] + o], float(program.held_base[q, o]))
         if value is None:
             return
         if value < allowed[q, o] - TOLERANCE * size[q, o]:
@@ -78,9 +78,9 @@ def _check_links(program: Program) -> None:
                 return
             if value < bound[j] - margin[j]:
                 raise ProgramError(
-                    f"Linking row {entry(p, 'link_lower', (j,))} {word} {sign * value:.6g} when nothing is served, for some acquisitions "
-                    f"inside the limits, beyond {sign * bound[j]:.6g} that it and its slack allow; serving nothing must satisfy it, or "
-                    "give it a priced slack (link_slack_cost, link_slack_upper, link_slack_sign)."
+                    f"Linking row {entry(p, 'link_lower', (int(j),))} {word} {sign * value:.6g} when nothing is served, for some "
+                    f"acquisitions inside the limits, beyond {sign * bound[j]:.6g} that it and its slack allow; serving nothing must "
+                    "satisfy it, or give it a priced slack (link_slack_cost, link_slack_upper, link_slack_sign)."
                 )
 
 

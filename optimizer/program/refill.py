@@ -26,7 +26,7 @@ class Asks:
 
     missing: Array  # [m] units of the row
     entry: Array  # int[m, c] flat index into x [n, B, P]; no two rows share one
-    units: Array | float  # [m, c] units of the row per unit of x
+    units: Array  # [m, c] units of the row per unit of x
     use: Array  # [m, c] capacity per unit of the row
     place: Array  # int[m, c] flat index into [n, B, G]
     rate: Array  # [m, c] cost of a unit on held capacity
@@ -124,7 +124,8 @@ def _asks(
     if reduced.r_rows is not None:
         closed |= meant[:, None] & (np.take(reduced.r_rows.ravel(), place) > 0)
     rented[closed] = np.inf
-    return Asks(missing.copy(), entry, 1.0 if units is None else units, use, place, rate, rented, room)
+    units = np.broadcast_to(1.0 if units is None else units, use.shape)
+    return Asks(missing.copy(), entry, units, use, place, rate, rented, room)
 
 
 def place_work(x: Array, spare: Array, asks: Asks) -> None:
@@ -132,7 +133,7 @@ def place_work(x: Array, spare: Array, asks: Asks) -> None:
     size, flat = len(spare) // 2, x.reshape(-1)
     left, nothing = asks.missing, TINY * asks.missing
     entry, use, place, rate, rented, room = asks.entry, asks.use, asks.place, asks.rate, asks.rate_rented, asks.room
-    units = np.broadcast_to(asks.units, use.shape)
+    units = asks.units
     for _ in range(ROUNDS):
         asked = np.where(np.take(spare, place) > 0, rate, np.where(np.take(spare, place + size) > 0, rented, np.inf))
         free = use == 0
@@ -166,5 +167,6 @@ def place_work(x: Array, spare: Array, asks: Asks) -> None:
         alive[row] = left[row] > nothing[row]
         if not alive.any():
             return
-        left, nothing, entry, use, place, rate, rented, units = (a[alive] for a in (left, nothing, entry, use, place, rate, rented, units))
+        left, nothing, entry, place = left[alive], nothing[alive], entry[alive], place[alive]
+        use, units, rate, rented = use[alive], units[alive], rate[alive], rented[alive]
         room = None if room is None else room[alive]

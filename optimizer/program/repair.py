@@ -81,7 +81,7 @@ def _finite(values: Array, shape: tuple[int, ...]) -> Array:
 
 def _placements(program: Program, layout: Layout, given: Array) -> tuple[Array, Array]:
     """(x inside its box and within demand, load per pool [N,B,G])."""
-    x = np.array(given)
+    x = np.array(given, order="C")
     load = np.empty((program.nodes, program.blocks, program.pools))
     for nodes in node_chunks(program):
         part = x[nodes]

@@ -24,11 +24,11 @@ def shed_links(state: Recourse, folded: Folded, z: Array, wished: tuple[Array, A
     excess = above + below
     if not excess.any():
         return
-    row, *place = p.link_placement.index
+    row, node, block, pair = p.link_placement.index
     coefficient = p.link_placement.value
     harmful = ((above[row] > 0) & (coefficient > 0)) | ((below[row] > 0) & (coefficient < 0))
     row, coefficient = row[harmful], np.abs(coefficient[harmful])
-    at = tuple(i[harmful] for i in place)
+    at = node[harmful], block[harmful], pair[harmful]
     if not len(row):
         return
     marginal = _left_on_purpose(p, at, wished)

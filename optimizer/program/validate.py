@@ -344,7 +344,7 @@ def _held_reaches_descendants(p: Program) -> None:
     wrong = np.nonzero((first[at] < first[signed]) | (first[at] >= last[signed]))[0]
     if len(wrong):
         i = wrong[0]
-        place = entry(p, "held_matrix", (state[i], output[i], column[i]))
+        place = entry(p, "held_matrix", (int(state[i]), int(output[i]), int(column[i])))
         raise ProgramError(
             f"{place} reaches decision node {at[i]}, but the acquisition is signed at {signed[i]}; it may reach only states of that node "
             "and of its descendants."

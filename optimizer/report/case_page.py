@@ -18,7 +18,7 @@ def check_page(built: Built, conflicts: Sequence[str], seconds: float) -> Page:
     case = structure.case
     verdict = "its limits clash" if conflicts else "can be planned"
     page: Page = [line(f"{case.name}: {verdict}", "bold red" if conflicts else "bold green")]
-    page.append(bullets(conflicts))
+    page += [bullets(conflicts)] if conflicts else []
     page += [heading("Size"), facts(_sizes(built)), heading("Pools that may serve a workload"), _eligible(structure)]
     page += _unplaced(structure)
     if structure.warnings:

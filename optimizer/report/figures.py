@@ -89,6 +89,11 @@ def per_unit(price_usd: float, unit: str) -> str:
     return f"{usd(price_usd)} per {'$' if unit == 'USD' else unit.removesuffix('s') if unit.endswith('chips') else unit}"
 
 
+def name(offer: str) -> str:
+    """An offer's name so that it breaks between its parts: buy/h100/texas becomes buy h100 texas."""
+    return offer.replace("/", " ")
+
+
 def seconds(value: float) -> str:
     return f"{value:.1f} s" if value >= 0.95 else f"{value:.2f} s"
 

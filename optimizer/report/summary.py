@@ -133,7 +133,10 @@ def _orders(plan: Plan) -> Page:
     if not real:
         return [heading("Orders"), line("  nothing is signed")]
     shown = sorted(sorted(real, key=lambda key: -worth[key][0])[:MOST_ROWS], key=lambda key: key[1])
-    rows = [[key[0], *(f"{day:%Y-%m}" for day in key[1:]), figures.chips(chips[key][0]), figures.usd(worth[key][0])] for key in shown]
+    rows = [
+        [figures.name(key[0]), *(f"{day:%Y-%m}" for day in key[1:]), figures.chips(chips[key][0]), figures.usd(worth[key][0])]
+        for key in shown
+    ]
     dearest = f", the {len(rows)} dearest" if len(real) > len(rows) else ""
     dust = f" ({len(chips) - len(real)} of next to nothing left out)" if len(chips) > len(real) else ""
     branched = bool((plan.acquisitions["scenario"] != "").any())
@@ -155,7 +158,8 @@ def _limits(plan: Plan) -> Page:
     for (kind, limit, unit), group in dearest[:MOST_ROWS]:
         top = max(group, key=lambda pair: pair[0])[1]
         when = " ".join(top[name] for name in words if top[name])
-        rows.append([f"{kind.replace('_', ' ')} {limit}", str(len(group)), when, figures.per_unit(top["price_usd_per_unit"], unit)])
+        price = figures.per_unit(top["price_usd_per_unit"], unit)
+        rows.append([f"{kind.replace('_', ' ')} {figures.name(limit)}", str(len(group)), when, price])
     more = f", the {len(rows)} dearest of {len(dearest)}" if len(dearest) > len(rows) else ""
     note = line("  price: what one more unit would save, present value, at its dearest")
     return [heading(f"Limits that bind{more}"), grid(["limit", "rows", "dearest in", "price"], rows), note]

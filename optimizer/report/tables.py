@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,8 +21,10 @@ from optimizer.report.limit_prices import prices_table
 from optimizer.report.orders import acquisitions_table, commitments_table, mix_table
 from optimizer.report.result import Plan
 from optimizer.report.work import placement_table, unserved_table
-from optimizer.settings import Settings
-from optimizer.solve import Solution
+
+if TYPE_CHECKING:
+    from optimizer.settings import Settings
+    from optimizer.solve import Solution
 
 RECONCILED = 1e-9
 """The cost table adds up to the objective within this share of the sum of its absolute entries."""

@@ -19,8 +19,9 @@ from optimizer.solver.postsolve import complete
 from optimizer.solver.structure import State
 
 import os
-CORRECTORS = int(os.environ.get('CORR','2'))
+CORRECTORS = int(os.environ.get('CORR','8'))
 WEIGH=int(os.environ.get('WEIGH','1'))
+GAIN=float(os.environ.get('GAIN','0.2'))
 MEHR=int(os.environ.get('MEHR','1'))
 BOUNDARY = 0.9995
 REFINEMENT = 1e-9  # relative residual of the normal equations
@@ -86,7 +87,7 @@ def interior_point(layout: Layout, max_iterations: int = 100) -> Iterator[Iterat
             p, d = float(best.step_primal), float(best.step_dual)
             if min(p, d) > 0.95:
                 break
-            targets = newton.centrality_targets(shape, data, state, best, *targets, sigma * res.mu, jnp.asarray(0.1))
+            targets = newton.centrality_targets(shape, data, state, best, *targets, sigma * res.mu, jnp.asarray(GAIN))
             trial = newton.direction(shape, data, state, f, res, *targets, REFINEMENT)
             rounds += int(trial.rounds)
             if WEIGH:

@@ -80,7 +80,7 @@ class Layout:
         y = Rows(*(np.asarray(a, float) for a in y))
         active = self.data.row_active
         return Multipliers(
-            capacity=(y.capacity * active.capacity)[: p.pools, :, : p.nodes].T * (s.money / s.chips),
+            capacity=(y.capacity * active.capacity)[: p.pools, : p.blocks, : p.nodes].T * (s.money / s.chips),
             side=(y.side * active.side)[: p.sides, : p.nodes].T * (s.money / s.side),
             limit=(y.limit * active.limit)[: p.limits] * (s.money / s.limit),
             link=(y.link * active.link)[: p.links] * (s.money / s.link),
@@ -165,32 +165,49 @@ def make_layout(p: Program) -> Layout:
     pre = presolve(p)
     s = make_scales(p, pre)
     links = LinkLayout.of(p)
-    z_free = ~pre.z_fixed
-    u_row, u_col, u_value = outputs_matrix(p, s, z_free)
-    gram = gram_triples(u_row, u_col, u_value)
-    equalities = bool((pre.limit_active & no_width(p.limit_lower, p.limit_upper)).any())
-    several = p.link_scenario < 0
-    border = bucket(p.limits) + np.nonzero(several)[0]
-    limits, nlinks, states = bucket(p.limits), bucket(p.links), bucket(p.states)
-    pools, sides, acquisitions = bucket(p.pools), p.sides, bucket(p.acquisitions)
-    outputs_count = states * (pools + sides) + limits + nlinks
-    shape = Shape(
-        pairs=bucket(p.pairs), served=bucket(p.served), deferrable=bucket(p.deferrable), pools=pools, sides=sides, blocks=p.blocks,
-        nodes=bucket(p.nodes), states=states, acquisitions=acquisitions, limits=limits, links=nlinks, slots=bucket(links.slots),
-        scenarios=bucket(links.scenarios), links_per_scenario=bucket(links.per_scenario), border=bucket(len(border)),
-        outputs_nnz=bucket(len(u_value)), gram_nnz=0, x_bounded=bool(np.isfinite(p.placement_upper).any()),
-        acquisition_space=acquisitions <= outputs_count and not equalities,
-    )  # fmt: skip
+    shape = padded_shape(p, pre, links)
+    u = outputs_matrix(p, s, ~pre.z_fixed, shape)
+    shape = shape._replace(outputs_nnz=max(shape.outputs_nnz, bucket(len(u[2]))))
+    gram = None
     if not shape.acquisition_space:
-        shape = shape._replace(gram_nnz=bucket(len(gram[0])))
-    data = fill(p, pre, s, links, shape, (u_row, u_col, u_value), gram, border)
-    return Layout(p, pre, s, shape, data)
+        gram = gram_triples(*u)
+        shape = shape._replace(gram_nnz=max(shape.gram_nnz, bucket(len(gram[0]))))
+    return Layout(p, pre, s, shape, fill(p, pre, s, links, shape, u, gram))
 
 
-def outputs_matrix(p: Program, s: Scales, free: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+# Programs that fit are all padded to these sizes, so that a session of small cases compiles once; a solve of this size takes milliseconds.
+SMALL = {
+    "pairs": 64, "served": 16, "deferrable": 8, "pools": 16, "sides": 4, "blocks": 4, "nodes": 64, "states": 32, "acquisitions": 128,
+    "limits": 64, "outputs_nnz": 1024, "gram_nnz": 16384,
+}  # fmt: skip
+SMALL_LINKS = {"links": 32, "slots": 8, "scenarios": 16, "links_per_scenario": 4, "border": 8}
+
+
+def padded_shape(p: Program, pre: Presolved, links: LinkLayout) -> Shape:
+    """The shape bucket of the program (sizes of U and its Gram matrix are completed by the caller)."""
+    need = {
+        "pairs": p.pairs, "served": p.served, "deferrable": p.deferrable, "pools": p.pools, "sides": p.sides, "blocks": p.blocks,
+        "nodes": p.nodes, "states": p.states, "acquisitions": p.acquisitions, "limits": p.limits,
+    }  # fmt: skip
+    linked = {
+        "links": p.links, "slots": links.slots, "scenarios": links.scenarios, "links_per_scenario": links.per_scenario,
+        "border": int((p.link_scenario < 0).sum()),
+    }  # fmt: skip
+    equalities = bool((pre.limit_active & no_width(p.limit_lower, p.limit_upper)).any())
+    if all(n <= SMALL[k] for k, n in need.items()) and all(n <= SMALL_LINKS[k] for k, n in linked.items()):
+        linked = SMALL_LINKS if p.links else dict.fromkeys(SMALL_LINKS, 0)
+        # Over outputs: it serves equality limits too, and at this size nothing is lost.
+        return Shape(**SMALL, **linked, acquisition_space=False)
+    exact = {"sides": p.sides, "blocks": p.blocks}
+    sizes = {k: bucket(n) for k, n in (need | linked).items()} | exact
+    shape = Shape(**sizes, outputs_nnz=0, gram_nnz=0, acquisition_space=False)
+    return shape._replace(acquisition_space=shape.acquisitions <= shape.outputs and not equalities)
+
+
+def outputs_matrix(p: Program, s: Scales, free: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """U without fixed columns, scaled, sorted by row; rows numbered in the padded output space (section order held, limits, links)."""
-    pools, states, limits = bucket(p.pools), bucket(p.states), bucket(p.limits)
-    held = pools + p.sides
+    pools, states, limits = shape.pools, shape.states, shape.limits
+    held = pools + shape.sides
     q, o, i = p.held_matrix.index
     scale = np.where(o < p.pools, s.chips, s.side[np.maximum(o - p.pools, 0)] if p.sides else 1.0)
     rows = [q * held + np.where(o < p.pools, o, pools + o - p.pools)]
@@ -263,11 +280,11 @@ class LinkLayout:
         return np.array([self.slot_of[int(r), int(n)] for r, n in zip(sparse.index[0], sparse.index[1], strict=True)], int)
 
 
-def fill(p, pre, s, links, shape, u, gram, border) -> Data:
+def fill(p, pre, s, links, shape, u, gram) -> Data:
     """The padded device arrays."""
     t = p.template_of_node
     nodes, blocks = shape.nodes, shape.blocks
-    P, Ws, Wd, G, K, L, R = p.pairs, p.served, p.deferrable, p.pools, p.sides, p.limits, p.links
+    Ws, Wd, G, K, L, R = p.served, p.deferrable, p.pools, p.sides, p.limits, p.links
     streams = shape.served + shape.deferrable
     stream = np.where(p.pair_stream < Ws, p.pair_stream, np.where(p.pair_stream < Ws + Wd, shape.served + p.pair_stream - Ws, streams))
     work = s.work[p.pair_stream]
@@ -310,7 +327,7 @@ def fill(p, pre, s, links, shape, u, gram, border) -> Data:
     e = shape.outputs_nnz - len(u_value)
     # Padding entries of U carry the value zero.
     u_row, u_col, u_value = np.pad(u_row, (0, e)), np.pad(u_col, (0, e)), np.pad(u_value, (0, e))
-    g_row, g_row2, g_col, g_value = gram if shape.gram_nnz else tuple(np.zeros(0, int) for _ in range(4))
+    g_row, g_row2, g_col, g_value = gram if gram is not None else tuple(np.zeros(0, int) for _ in range(4))
     target = g_row * shape.outputs + g_row2
     order = np.argsort(target, kind="stable")
     spare = shape.gram_nnz - len(target)
@@ -344,7 +361,7 @@ def fill(p, pre, s, links, shape, u, gram, border) -> Data:
         l=np.zeros(shape.links),
         h=pad(h_cost * s.link / money, (shape.links,)),
     )
-    capacity_rhs = (base[p.state_of_node][:, :G] * p.availability)[:, None, :].repeat(blocks, 1) / s.chips
+    capacity_rhs = (base[p.state_of_node][:, :G] * p.availability)[:, None, :].repeat(p.blocks, 1) / s.chips
     rhs = Rows(
         demand=last(p.demand / s.work[:Ws], shape.served, blocks, nodes),
         deferred=last(p.demand_deferrable / (s.work[Ws : Ws + Wd] * hours_shared), shape.deferrable, nodes),
@@ -369,7 +386,7 @@ def fill(p, pre, s, links, shape, u, gram, border) -> Data:
         l=pad(link_slack.astype(float), (shape.links,)),
         h=pad(has_h.astype(float), (shape.links,)),
     )
-    upper_x = np.broadcast_to((p.placement_upper[t] / work) if shape.x_bounded else np.inf, (p.nodes, blocks, P))
+    upper_x = p.placement_upper[t] / work
     bounds = Columns(
         x=last(upper_x, *node_x, fill=np.inf),
         u=np.full((shape.served, blocks, nodes), np.inf),
@@ -396,8 +413,9 @@ def fill(p, pre, s, links, shape, u, gram, border) -> Data:
     state_of_node = np.zeros(nodes, int)
     state_of_node[: p.nodes] = p.state_of_node
     state_of_node[p.nodes :] = p.state_of_node.max(initial=0)
+    several = shape.limits + np.nonzero(p.link_scenario < 0)[0]
     border_row = np.full(shape.border, shape.limits + shape.links)
-    border_row[: len(border)] = border
+    border_row[: len(several)] = several
     i32 = np.int32
     return Data(
         pair_stream=pad(stream.astype(i32), (shape.pairs,), streams), pair_pool=pad(p.pair_pool.astype(i32), (shape.pairs,)),

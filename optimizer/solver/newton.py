@@ -28,7 +28,8 @@ LONGEST = 0.9999
 # The starting point: variables and duals at least their mean size, products at least this share of their mean. Smaller floors cost 6-10
 # iterations of tiny steps on the reference family.
 PRIMAL_FLOOR = 1.0
-DUAL_FLOOR = 1.0
+DUAL_FLOOR = 0.1
+COST_FLOOR = 0.3
 LEAST_PRODUCT = 0.01
 
 
@@ -341,8 +342,9 @@ def lift(shape: Shape, data: Data, primal: Rows, dual: Rows) -> State:
     w = jax.tree.map(lambda a, u, b: jnp.where(b > 0, u - a, 1.0), v, data.upper, data.bounded)
     q = jax.tree.map(lambda c, t, m: (c - t) * m, data.cost, transpose(shape, data, dual), data.active)
     least = jnp.maximum(DUAL_FLOOR * sum(jnp.sum(jnp.abs(a)) for a in q) / count, 1e-3)
-    zl = jax.tree.map(lambda a, m, b: m * jnp.where(b > 0, jnp.maximum(a, 0.0) + least, jnp.maximum(a, least)), q, data.active, data.bounded)
-    zu = jax.tree.map(lambda a, b: b * (jnp.maximum(-a, 0.0) + least), q, data.bounded)
+    floors = jax.tree.map(lambda c: jnp.maximum(COST_FLOOR * jnp.abs(c), least), data.cost)
+    zl = jax.tree.map(lambda a, m, b, le: m * jnp.where(b > 0, jnp.maximum(a, 0.0) + le, jnp.maximum(a, le)), q, data.active, data.bounded, floors)
+    zu = jax.tree.map(lambda a, b, le: b * (jnp.maximum(-a, 0.0) + le), q, data.bounded, floors)
     both = count + sum(a.sum() for a in data.bounded)
     mu = (dot(mul(v, data.active), zl) + dot(mul(w, data.bounded), zu)) / both
     zl = jax.tree.map(lambda z, a, m: m * jnp.maximum(z, LEAST_PRODUCT * mu / a), zl, v, data.active)

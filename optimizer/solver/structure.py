@@ -48,7 +48,6 @@ class Shape(NamedTuple):
     border: int
     outputs_nnz: int
     gram_nnz: int
-    x_bounded: bool
     acquisition_space: bool  # close the coupling system over acquisitions (True) or over outputs (False)
 
     @property

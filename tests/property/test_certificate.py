@@ -15,7 +15,7 @@ import pytest
 from optimizer.program.bound import clip_multipliers, lower_bound
 from optimizer.program.certificate import Status, certify, cost, infeasible_certificate
 from optimizer.program.infeasible import farkas_margin, find_infeasibility
-from optimizer.program.program import Multipliers, Plan, Program
+from optimizer.program.program import Multipliers, Plan, Program, Sparse
 from optimizer.program.repair import repair
 from optimizer.program.rows import violation
 from tests.oracle.extensive import Result, extensive_form, solve_extensive
@@ -236,10 +236,53 @@ def test_a_tolerance_that_is_no_number_certifies_nothing() -> None:
     assert certify(program, result.plan, result.multipliers, float("nan")).status is Status.FEASIBLE
 
 
+def without_pairs(program: Program) -> Program:
+    """Nothing can be placed anywhere."""
+    none = np.zeros(0, np.int64)
+    empty = {name: getattr(program, name)[..., :0] for name in ("pair_capacity", "placement_cost", "placement_upper", "side_pair")}
+    return replace(program, pair_stream=none, pair_pool=none, **empty)
+
+
+def without_acquisitions(program: Program) -> Program:
+    """Nothing can be acquired."""
+    columns = ("signed_at", "acquisition_cost", "acquisition_lower", "acquisition_upper", "upper_is_derived")
+    empty = {name: getattr(program, name)[:0] for name in columns}
+    free = np.full(program.limits, np.inf)
+    return replace(program, held_matrix=Sparse.empty(3), limit_matrix=Sparse.empty(2), limit_lower=-free, limit_upper=free, **empty)
+
+
+def without_limits(program: Program) -> Program:
+    """Acquisitions are bounded by their boxes alone."""
+    return replace(program, limit_matrix=Sparse.empty(2), limit_lower=np.zeros(0), limit_upper=np.zeros(0))
+
+
+@pytest.mark.parametrize("less", [without_pairs, without_acquisitions, without_limits])
+@pytest.mark.parametrize(
+    "knobs", [{}, {"served": 0, "deferrable": 2}, {"sides": 1, "deferrable": 1}, {"served": 0, "deferrable": 0, "free": 1}]
+)
+def test_axes_may_be_empty(less, knobs: dict) -> None:
+    program = less(random_program(3, **knobs)).check()
+    result = solve_extensive(program)
+    certificate = judged(program, result, result.plan, result.multipliers, 1e-8)
+    assert certificate.status is Status.CERTIFIED
+    assert find_infeasibility(program) is None
+
+
+def test_a_limit_without_columns_is_a_constant() -> None:
+    program = random_program(0)
+    empty = replace(program, limit_matrix=Sparse.empty(2), limit_lower=np.array([5.0]), limit_upper=np.array([np.inf]))
+    found = find_infeasibility(empty.check())
+    assert found is not None and found.conflict == (0,)
+    assert found.sentence.startswith("'limit 0' (at least 5) cannot hold")
+    assert find_infeasibility(replace(empty, limit_lower=np.array([-5.0]))) is None
+
+
 def test_repair_leaves_its_inputs_alone() -> None:
     program, result = solved("tree_all_rows", 0)
     before = changed(result.plan, np.copy), changed(result.multipliers, np.copy)
-    repair(program, result.plan, result.multipliers)
+    repaired = repair(program, result.plan, result.multipliers)
+    turned = repair(program, changed(result.plan, np.asfortranarray), result.multipliers)
+    assert all(np.array_equal(getattr(repaired, f.name), getattr(turned, f.name)) for f in fields(Plan))
     for values, kept in zip((result.plan, result.multipliers), before, strict=True):
         assert all(np.array_equal(getattr(values, f.name), getattr(kept, f.name)) for f in fields(values))
 

@@ -68,6 +68,19 @@ def test_a_plan_that_is_not_good_enough_is_feasible(monkeypatch: pytest.MonkeyPa
     assert said.startswith("small: FEASIBLE") and "wider than asked" in said
 
 
+@pytest.mark.usefixtures("without_solver")
+def test_an_answer_that_cannot_be_written_is_still_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(plan: optimizer.Plan, directory: str) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(optimizer.Plan, "write", full)
+    assert cli.main(["plan", SMALL, "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr()
+    assert said.out.startswith("small: CERTIFIED") and "No space left on device" in one_line(said.err)
+
+
 # bad input ------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("text", "words"),
