@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from kernels.cells import inverse_factor, schur, times, times_transposed
 from kernels.segments import exclusive_of_group, segment_sum
-from optimizer.solver.operators import apply, output_rows, outputs, outputs_transpose, pair_coefficient, row_outputs, transpose
+from optimizer.solver.operators import apply, output_rows, outputs, outputs_transpose, pair_coefficient, row_outputs, split_outputs, transpose
 from optimizer.solver.structure import Array, Columns, Data, Rows, Shape
 
 INNER = 1  # rounds of refinement of the inner inverse; none ended the iteration at a gap of 1e-6, one at 1e-9, two no better
@@ -408,8 +408,9 @@ def solve_rest(shape: Shape, data: Data, f: Factor, rhs: Rows, rhs_z: Array) -> 
     y = jax.tree.map(jnp.subtract, y, push)
     if price is None:
         return y, z
-    limits = price[shape.states * (shape.pools + shape.sides) :][: shape.limits]
-    return y._replace(limit=limits * data.row_active.limit), z
+    _, limits, links = split_outputs(shape, price)
+    local = (data.link_scenario < shape.scenarios).astype(links.dtype) * data.row_active.link
+    return y._replace(limit=limits * data.row_active.limit, link=links * local), z
 
 
 def border_mask(shape: Shape, data: Data) -> Rows:
@@ -425,26 +426,31 @@ def border_values(shape: Shape, data: Data, y: Rows) -> Array:
 
 
 def add_border(shape: Shape, data: Data, f: Factor) -> Factor:
-    """Eliminate the rest for every border row; the Schur complement is dense and small."""
+    """Eliminate the rest for every border row; the Schur complement is dense and small.
+
+    It is formed as E' Theta E with E = A_border' - A_rest' Y, Y = N_rest^-1 A_rest Theta A_border': positive semidefinite as it stands,
+    and an error in Y enters squared, where corner - b' Y would cancel.
+    """
     mask = border_mask(shape, data)
     zero = jax.tree.map(jnp.zeros_like, data.rhs)
 
     def column(row):
         limit = jnp.zeros(shape.limits + shape.links + 1, data.a.dtype).at[row].set(1.0)
         unit = zero._replace(limit=limit[: shape.limits], link=limit[shape.limits : shape.limits + shape.links])
-        full = apply(shape, data, jax.tree.map(jnp.multiply, f.theta, transpose(shape, data, unit)))
+        columns = transpose(shape, data, unit)
+        full = apply(shape, data, jax.tree.map(jnp.multiply, f.theta, columns))
         rest = jax.tree.map(lambda p, m: p * (1.0 - m), full, mask)
-        return rest, *solve_rest(shape, data, f, rest, jnp.zeros(shape.acquisitions)), border_values(shape, data, full)
+        y, z = solve_rest(shape, data, f, rest, jnp.zeros(shape.acquisitions, data.a.dtype))
+        left = transpose(shape, data, jax.tree.map(jnp.subtract, unit, y))
+        z_left = jnp.where(f.theta.z > 0, columns.z - z / jnp.where(f.theta.z > 0, f.theta.z, 1.0), 0.0)
+        return rest, y, z, left._replace(z=z_left)
 
-    rest, solved, solved_z, corner = jax.lax.map(column, data.border_row)
-    matrix = corner - sum(
-        jnp.tensordot(a.reshape(shape.border, -1), b.reshape(shape.border, -1), ((1,), (1,))) for a, b in zip(rest, solved, strict=True)
-    )
-    matrix = 0.5 * (matrix + matrix.T)
+    rest, solved, solved_z, left = jax.lax.map(column, data.border_row)
+    matrix = sum(jnp.tensordot((e * t).reshape(shape.border, -1), e.reshape(shape.border, -1), ((1,), (1,))) for e, t in zip(left, f.theta, strict=True))
     index = jnp.arange(shape.border)
-    padding = (data.border_row >= shape.limits + shape.links).astype(matrix.dtype)
-    matrix = matrix.at[index, index].add(padding)
-    return f._replace(border_rows=rest, border_solved=solved, border_z=solved_z, border=inverse_factor(matrix, 1e-12))
+    padding = (data.border_row >= shape.limits + shape.links).astype(data.a.dtype)
+    matrix = jnp.asarray(matrix).at[index, index].add(padding)
+    return f._replace(border_rows=rest, border_solved=solved, border_z=solved_z, border=inverse_factor(matrix, REGULARISATION))
 
 
 def solve(shape: Shape, data: Data, f: Factor, rhs: Rows, rhs_z: Array) -> tuple[Rows, Array]:

@@ -1,0 +1,198 @@
+"""What every row and column of a program means: the records that reports and explanations are written on.
+
+Every record's `index` is its position on the program's axis of the same name, so `built.structure.pools[g]` describes
+`program.rent_upper[:, :, g]`. Numbers that a derivative may reach are not repeated here (they are in the program's arrays);
+the few floats below are the values at which the structure was decided.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from optimizer.performance.eligibility import Excuse as Excuse
+
+CATEGORIES = (
+    "purchase",
+    "operations",
+    "energy",
+    "lease",
+    "reserved",
+    "on_demand",
+    "spot",
+    "existing",
+    "unserved",
+    "share_excess",
+    "end_value",
+)
+"""Lines of the cost table (case reference, section 8)."""
+
+
+@dataclass(frozen=True)
+class PeriodRecord:
+    """A period, and the template of the program's axis C (one template per period)."""
+
+    index: int
+    name: str  # 2027-03 | 2027Q1 | 2027 | 2026-11..2027-01
+    start: date
+    end: date  # the first day of the next period
+    days: int
+    start_years: float  # since the start of the horizon
+    mid_years: float
+
+
+@dataclass(frozen=True)
+class BlockRecord:
+    index: int
+    name: str
+    hours_per_week: int
+
+
+@dataclass(frozen=True)
+class DecisionRecord:
+    """A decision node: a period on the path that all scenarios share, or on one scenario's branch. States are decision nodes (Q = D)."""
+
+    index: int
+    name: str
+    period: int
+    scenario: str | None  # None: shared by all scenarios
+    parent: int  # -1: the root
+    date: date
+
+
+@dataclass(frozen=True)
+class RecourseRecord:
+    """A recourse node: a scenario in a period. `index = scenario_index * periods + period`."""
+
+    index: int
+    name: str
+    scenario: str
+    scenario_index: int
+    period: int
+    decision: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class PoolRecord:
+    """(chip, place, firm or preemptible). The program rents usable chips: paid chips = r / rent_usable_share."""
+
+    index: int
+    name: str
+    chip: str
+    family: str
+    place: str
+    provider: str
+    residency_zone: str
+    preemptible: bool
+    is_site: bool
+    rent_offer: str | None
+    rent_usable_share: float  # 1.0 without a rent offer
+    existing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StreamRecord:
+    """(workload, origin). `position` is the index inside its group of arrays: demand[..., position] of a served stream,
+    demand_deferrable[..., position] of a movable one."""
+
+    index: int
+    name: str
+    workload: str
+    origin: str | None
+    kind: str  # serving | batch | training
+    model: str
+    movable: bool
+    position: int
+    work_unit: str  # unit of x: requests/s | requests/h | exaFLOP/h
+    demand_unit: str  # unit of its demand row: the same, or requests | exaFLOP for a movable stream
+
+
+@dataclass(frozen=True)
+class PairRecord:
+    index: int
+    name: str
+    stream: int
+    pool: int
+    throughput: int  # index into case.throughput: the row whose rate is used
+
+
+@dataclass(frozen=True)
+class AcquisitionRecord:
+    """An offer signed at a decision node (case reference, section 3)."""
+
+    index: int
+    name: str
+    offer: str
+    kind: str  # own | lease | reserved_1y | reserved_3y
+    chip: str
+    place: str
+    pool: int
+    decision: int
+    scenario: str | None  # None: signed under all scenarios
+    period: int  # signed on its first day
+    signing_date: date
+    delivery_date: date
+    end_date: date
+    delivery_period: int
+    counted: tuple[int, ...]  # periods wholly inside [delivery, end): capacity
+    present: tuple[int, ...]  # periods that overlap it: cost and power
+    usable_share: float
+    bound: str  # available_chips | derived
+    assumed: bool
+
+
+@dataclass(frozen=True)
+class ExistingRecord:
+    index: int
+    name: str
+    ownership: str  # own | lease | reserved
+    chip: str
+    place: str
+    pool: int  # -1: it never stands for a whole period
+    counted: tuple[int, ...]
+    present: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class RentRecord:
+    """An on-demand or spot offer; `periods` are those in which it may be rented."""
+
+    name: str
+    kind: str  # on_demand | spot
+    pool: int
+    usable_share: float
+    periods: tuple[int, ...]
+    assumed: bool
+
+
+@dataclass(frozen=True)
+class LimitRecord:
+    """One row of the program's limits (over acquisitions only). Rows of sibling nodes that have the same columns are stated once:
+    `decisions` lists every decision node for which the row stands. Every row reads <= ."""
+
+    index: int
+    name: str
+    kind: str  # site_power | supply | capex | total | share
+    limit: str  # the site, the limit's name in the file, or the offer (total)
+    bound: str  # max | min
+    period: int  # of a total: the last period
+    decisions: tuple[int, ...]
+    scenario: str | None  # None: shared, or common to several branches
+    unit: str  # MW | chips | USD | PFLOP/s
+    place: str | None
+    keys: tuple[str, ...]  # key paths of the numbers that set its right-hand side
+    empty: bool  # no acquisition can change it, and it is violated: the case is infeasible
+
+
+@dataclass(frozen=True)
+class SideRecord:
+    """One side row (share limit `of: total`), present in every recourse node, with a priced slack."""
+
+    index: int
+    name: str
+    limit: str
+    bound: str  # max | min
+    basis: str  # compute | chips | spend
+    unit: str  # PFLOP/s | chips | USD
+    keys: tuple[str, ...]
