@@ -13,7 +13,8 @@ import jax.numpy as jnp
 def inverse_factor(matrix: jax.Array, regularisation: float) -> jax.Array:
     """T with T matrix T' = I for a batch of symmetric positive definite matrices [..., n, n]: inverse Cholesky after Jacobi scaling.
 
-    A matrix that the plain factorisation rejects is factored again with a growing relative diagonal shift: the result is
+    The inverse pays because some twenty solves follow each factorisation: at n = 1792 two triangular solves with one right-hand side took
+    40 ms, two products with T 12 ms, forming T 175 ms (two cores). A matrix that the plain factorisation rejects is factored again with a growing relative diagonal shift: the result is
     then only a preconditioner for it, which is all that the refinement needs.
     """
     n = matrix.shape[-1]

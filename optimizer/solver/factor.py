@@ -43,7 +43,7 @@ class Factor(NamedTuple):
     inner: Array  # inverse Cholesky factor of the inner system, over outputs or over acquisitions
     left: Array  # L: [Q, G', G'] (block diagonal) or [O, O]; unused over acquisitions
     limit: Array  # [L] diagonal of N0 for inequality limits; 1 for border and padding
-    gram: Array  # [O, O] G, or U dense [O, Z] over acquisitions
+    gram: Array  # [O, O] G; unused over acquisitions
     border_rows: Rows  # leaves [border, ...]: columns of the rest under each border row
     border_solved: Rows  # leaves [border, ...]
     border_z: Array  # [border, Z]
@@ -256,7 +256,7 @@ def close_coupling(shape, data, theta, state_schur, link_outputs, limit_inverse)
         index = jnp.arange(shape.acquisitions)
         own = jnp.where(theta.z > 0, 1.0 / jnp.where(theta.z > 0, theta.z, 1.0), 1.0)
         matrix = matrix.at[index, index].add(own)
-        return inverse_factor(matrix, REGULARISATION), jnp.zeros((0, 0), dtype), dense
+        return inverse_factor(matrix, REGULARISATION), jnp.zeros((0, 0), dtype), jnp.zeros((0, 0), dtype)
     size = shape.outputs
     entries = segment_sum(data.gram_value * theta.z[data.gram_col], data.gram_target, size * size + 1)
     gram = entries[: size * size].reshape(size, size)
@@ -312,17 +312,22 @@ def apply_left(shape: Shape, left: Array, root: Array, vector: Array) -> Array:
     return jnp.concatenate([top, vector[held_size : held_size + shape.limits] * root, jnp.zeros_like(vector[held_size + shape.limits :])])
 
 
+def twice(inverse: Array, vector: Array) -> Array:
+    """T' T vector for an inverse Cholesky factor T."""
+    return times_transposed(inverse, times(inverse, vector))
+
+
 def inner_solve(shape: Shape, data: Data, f: Factor, g: Array, rhs_z: Array) -> tuple[Array, Array, Array | None]:
     """z of (Theta_z^-1 + U' S U) z = U' g - rhs_z; v = U z; and the outputs' prices g - S v where they come without a subtraction."""
     if shape.acquisition_space:
-        z = times_transposed(f.inner, times(f.inner, f.gram.T @ g - rhs_z)) * data.active.z
-        return f.gram @ z, z, None
+        z = twice(f.inner, outputs_transpose(shape, data, g) - rhs_z) * data.active.z
+        return outputs(shape, data, z), z, None
     shift = outputs(shape, data, f.theta.z * rhs_z)
     if shape.scenarios:
         left, inverse = f.left
 
         def approximate(residual):
-            return left @ times_transposed(f.inner, times(f.inner, inverse @ residual))
+            return left @ twice(f.inner, inverse @ residual)
 
         def compliance(v):
             return left @ (left.T @ v)
@@ -331,7 +336,7 @@ def inner_solve(shape: Shape, data: Data, f: Factor, g: Array, rhs_z: Array) -> 
         reciprocal = jnp.where(root > 0, 1.0 / jnp.where(root > 0, root, 1.0), 0.0)
 
         def approximate(residual):
-            small = times_transposed(f.inner, times(f.inner, apply_left(shape, inverse, reciprocal, residual)))
+            small = twice(f.inner, apply_left(shape, inverse, reciprocal, residual))
             return apply_left(shape, left, root, small)
 
         def compliance(v):

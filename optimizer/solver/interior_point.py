@@ -18,12 +18,10 @@ from optimizer.solver.layout import Layout
 from optimizer.solver.postsolve import complete
 from optimizer.solver.structure import State
 
-import os
-CORRECTORS = int(os.environ.get('CORR','8'))
-WEIGH=int(os.environ.get('WEIGH','1'))
-GAIN=float(os.environ.get('GAIN','0.2'))
-MEHR=int(os.environ.get('MEHR','1'))
-BOUNDARY = 0.9995
+# A corrector costs a fifth of a factorisation. Eight (with weights) took the flagship's short horizon from 38 iterations to 27; the usual two
+# are enough on the reference family.
+CORRECTORS = 8
+BOLDER = 0.2  # how much longer the step is that a corrector aims at
 REFINEMENT = 1e-9  # relative residual of the normal equations
 UNUSABLE = 1e-2  # a direction with a larger relative residual is not taken
 
@@ -87,18 +85,14 @@ def interior_point(layout: Layout, max_iterations: int = 100) -> Iterator[Iterat
             p, d = float(best.step_primal), float(best.step_dual)
             if min(p, d) > 0.95:
                 break
-            targets = newton.centrality_targets(shape, data, state, best, *targets, sigma * res.mu, jnp.asarray(GAIN))
+            targets = newton.centrality_targets(shape, data, state, best, *targets, sigma * res.mu, jnp.asarray(BOLDER))
             trial = newton.direction(shape, data, state, f, res, *targets, REFINEMENT)
             rounds += int(trial.rounds)
-            if WEIGH:
-                trial = newton.weigh(shape, data, state, best, trial)
+            trial = newton.weigh(shape, data, state, best, trial)
             if float(trial.step_primal) < p + 0.01 and float(trial.step_dual) < d + 0.01:
                 break
             best, correctors = trial, correctors + 1
-        if MEHR:
-            p, d = (float(a) for a in newton.step_lengths(shape, data, state, best))
-        else:
-            p, d = BOUNDARY * float(best.step_primal), BOUNDARY * float(best.step_dual)
+        p, d = (float(a) for a in newton.step_lengths(shape, data, state, best))
         if not np.isfinite(p + d) or not float(best.error) < UNUSABLE:
             return
         state = newton.step(shape, data, state, best, p, d)

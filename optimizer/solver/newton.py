@@ -19,10 +19,9 @@ from optimizer.solver.operators import apply, dot, system, transpose
 from optimizer.solver.structure import Array, Columns, Data, Rows, Shape, State
 
 REFINEMENT_ROUNDS = 12
-DUAL_RESIDUAL = 1e-12  # of the acquisitions' equations, in units of a typical cost
-WEIGHTS = 9
-import os
-SHORTEST = float(os.environ.get('SHORTEST','0.9'))  # share of the way to the boundary
+DUAL_RESIDUAL = 1e-12  # of the acquisitions' equations, in units of a typical cost, at the end; looser while mu is large
+WEIGHTS = 6
+SHORTEST = 0.9  # share of the way to the boundary
 LONGEST = 0.9999
 
 # The starting point: variables and duals at least their mean size, products at least this share of their mean. Smaller floors cost 6-10
@@ -102,12 +101,13 @@ class Solved(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=0)
-def refine(shape: Shape, data: Data, f: Factor, rhs: Rows, tolerance: Array) -> Solved:
+def refine(shape: Shape, data: Data, f: Factor, rhs: Rows, tolerance: Array, mu: Array) -> Solved:
     """Solve with the factor and refine with true residuals of rows and acquisitions, as long as a round halves the error."""
     size = jnp.maximum(norm(rhs), 1e-300)
+    dual = jnp.clip(1e-5 * mu, DUAL_RESIDUAL, 1e-8)
 
     def measure(rows, own):
-        return jnp.maximum(norm(rows) / (tolerance * size), jnp.max(jnp.abs(own), initial=0.0) / DUAL_RESIDUAL)
+        return jnp.maximum(norm(rows) / (tolerance * size), jnp.max(jnp.abs(own), initial=0.0) / dual)
 
     def cond(carry):
         *_, rounds, error, before, _ = carry
@@ -170,7 +170,7 @@ def direction(
 ) -> Direction:
     """Newton direction for the given complementarity targets; `tolerance` is relative to the right-hand side of the normal equations."""
     g, rhs = right_hand_side(shape, data, s, res, target_lower, target_upper)
-    solved = refine(shape, data, f, rhs, jnp.asarray(tolerance))
+    solved = refine(shape, data, f, rhs, jnp.asarray(tolerance), res.mu)
     return expand(shape, data, s, res, g, solved, (target_lower, target_upper))
 
 
@@ -184,20 +184,23 @@ def to_boundary(value: Columns, change: Columns) -> Array:
 def weigh(shape: Shape, data: Data, s: State, base: Direction, trial: Direction) -> Direction:
     """base + weight (trial - base), with the weights of the primal and the dual part chosen apart for the longest steps.
 
-    Nine weights between the product of the present steps and one (Colombo and Gondzio 2008); both directions solve the same linear
+    Six weights between the product of the present steps and one (Colombo and Gondzio 2008); both directions solve the same linear
     equations, so every combination does.
     """
     del shape, data
     low = base.step_primal * base.step_dual
 
     def longest(values, bases, trials):
-        def step(weight):
-            return jnp.min(
-                jnp.stack([to_boundary(v, jax.tree.map(lambda p, q: p + weight * (q - p), a, b)) for v, a, b in zip(values, bases, trials, strict=True)])
-            )
+        # the longest step is one over the largest relative decrease, which is linear in the weight: no division inside the search
+        def decrease(changes):
+            return [jax.tree.map(lambda v, d: -d / jnp.where(v > 0, v, 1.0), v, d) for v, d in zip(values, changes, strict=True)]
 
         weights = low + (1.0 - low) * jnp.linspace(0.0, 1.0, WEIGHTS)
-        steps = jax.lax.map(step, weights)
+        most = jnp.zeros(WEIGHTS, low.dtype)
+        for p, q in zip(jax.tree.leaves(decrease(bases)), jax.tree.leaves(decrease(trials)), strict=True):
+            if p.size:
+                most = jnp.maximum(most, jnp.stack([jnp.max(p + weights[k] * (q - p)) for k in range(WEIGHTS)]))
+        steps = jnp.minimum(1.0 / jnp.maximum(most, 1e-300), 1.0)
         best = jnp.argmax(steps)
         return weights[best], steps[best]
 
@@ -317,9 +320,9 @@ def starting_point(shape: Shape, data: Data) -> State:
     """Mehrotra's least-squares point in the scaled space, with every variable and dual lifted off its bound."""
     theta = data.active
     f = factor(shape, data, theta)
-    tolerance = jnp.asarray(1e-6)
-    primal = refine(shape, data, f, data.rhs, tolerance)
-    dual = refine(shape, data, f, weighted_cost(shape, data), tolerance)
+    tolerance, mu = jnp.asarray(1e-6), jnp.asarray(1.0)
+    primal = refine(shape, data, f, data.rhs, tolerance, mu)
+    dual = refine(shape, data, f, weighted_cost(shape, data), tolerance, mu)
     return lift(shape, data, primal.y, dual.y)
 
 
