@@ -114,7 +114,7 @@ def _iterate(program: Program, settings: Settings, session, certify_seconds: flo
                 if best.done or best.stale >= PATIENCE:
                     break
         start = time.perf_counter()
-        certificate = best.final(iteration)
+        certificate = best.final()
         certify_seconds += time.perf_counter() - start
     total = time.perf_counter() - began
     seconds = {"compile": counter.seconds, "solve": max(0.0, total - counter.seconds - certify_seconds), "certify": certify_seconds}
@@ -128,17 +128,23 @@ class _Best:
         self.program, self.tolerance = program, tolerance
         self.certificate: Certificate | None = None
         self.stale = 0
-        self.last = None
+        self.likely = None
+        self.merit = math.inf
+        self.considered = -1
 
     @property
     def done(self) -> bool:
         return self.certificate is not None and self.certificate.status is Status.CERTIFIED
 
     def remember(self, iterate) -> None:
-        self.last = iterate
+        """Keep the iterate that looks best by its own gap and errors, in case none comes close enough to be certified on the way."""
+        merit = iterate.gap_estimate + iterate.primal_error + iterate.dual_error
+        if self.likely is None or not merit >= self.merit:
+            self.likely, self.merit = iterate, merit
 
     def consider(self, iterate) -> float:
         """Certify this iterate, alone and with the best of what was seen; returns the best certified gap so far."""
+        self.considered = iterate.iteration
         new = certify(self.program, iterate.plan(), iterate.multipliers(), self.tolerance)
         old = self.certificate
         if old is None or old.plan is None or old.multipliers is None:
@@ -154,11 +160,11 @@ class _Best:
                 self.certificate = mixed
         return self.certificate.gap_relative
 
-    def final(self, iteration: int) -> Certificate:
-        """The best certificate; the last iterate is certified if none was asked for before."""
-        if self.certificate is None:
-            assert self.last is not None, "the solver yields its starting point"
-            self.consider(self.last)
+    def final(self) -> Certificate:
+        """The best certificate; the likeliest iterate is certified if it was not yet."""
+        assert self.likely is not None, "the solver yields its starting point"
+        if not self.done and self.considered != self.likely.iteration:
+            self.consider(self.likely)
         assert self.certificate is not None
         return self.certificate
 

@@ -201,7 +201,8 @@ def padded_shape(p: Program, pre: Presolved, links: LinkLayout) -> Shape:
     exact = {"sides": p.sides, "blocks": p.blocks}
     sizes = {k: bucket(n) for k, n in (need | linked).items()} | exact
     shape = Shape(**sizes, outputs_nnz=0, gram_nnz=0, acquisition_space=False)
-    return shape._replace(acquisition_space=shape.acquisitions <= shape.outputs and not equalities)
+    import os
+    return shape._replace(acquisition_space=shape.acquisitions <= shape.outputs and not equalities and not os.environ.get('OUTSPACE'))
 
 
 def outputs_matrix(p: Program, s: Scales, free: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
