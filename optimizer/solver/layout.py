@@ -175,12 +175,19 @@ def make_layout(p: Program) -> Layout:
     return Layout(p, pre, s, shape, fill(p, pre, s, links, shape, u, gram))
 
 
-# Programs that fit are all padded to these sizes, so that a session of small cases compiles once; a solve of this size takes milliseconds.
-SMALL = {
-    "pairs": 64, "served": 16, "deferrable": 8, "pools": 16, "sides": 4, "blocks": 4, "nodes": 64, "states": 32, "acquisitions": 128,
-    "limits": 64, "outputs_nnz": 1024, "gram_nnz": 16384,
-}  # fmt: skip
-SMALL_LINKS = {"links": 32, "slots": 8, "scenarios": 16, "links_per_scenario": 4, "border": 8}
+# Programs that fit are all padded to one of these, so that a session of small cases compiles once or twice; a factorisation of such a size
+# takes milliseconds.
+SMALL = (
+    {
+        "pairs": 32, "served": 8, "deferrable": 4, "pools": 8, "sides": 2, "blocks": 4, "nodes": 32, "states": 8, "acquisitions": 64,
+        "limits": 32, "outputs_nnz": 512, "gram_nnz": 8192,
+    },
+    {
+        "pairs": 64, "served": 16, "deferrable": 8, "pools": 16, "sides": 4, "blocks": 4, "nodes": 64, "states": 16, "acquisitions": 128,
+        "limits": 64, "outputs_nnz": 1024, "gram_nnz": 16384,
+    },
+)  # fmt: skip
+SMALL_LINKS = {"links": 32, "slots": 8, "scenarios": 8, "links_per_scenario": 4, "border": 8}
 
 
 def padded_shape(p: Program, pre: Presolved, links: LinkLayout) -> Shape:
@@ -194,15 +201,15 @@ def padded_shape(p: Program, pre: Presolved, links: LinkLayout) -> Shape:
         "border": int((p.link_scenario < 0).sum()),
     }  # fmt: skip
     equalities = bool((pre.limit_active & no_width(p.limit_lower, p.limit_upper)).any())
-    if all(n <= SMALL[k] for k, n in need.items()) and all(n <= SMALL_LINKS[k] for k, n in linked.items()):
-        linked = SMALL_LINKS if p.links else dict.fromkeys(SMALL_LINKS, 0)
-        # Over outputs: it serves equality limits too, and at this size nothing is lost.
-        return Shape(**SMALL, **linked, acquisition_space=False)
+    for small in SMALL:
+        if all(n <= small[k] for k, n in need.items()) and all(n <= SMALL_LINKS[k] for k, n in linked.items()):
+            linked = SMALL_LINKS if p.links else dict.fromkeys(SMALL_LINKS, 0)
+            # Over outputs: it serves equality limits too, and at this size nothing is lost.
+            return Shape(**small, **linked, acquisition_space=False)
     exact = {"sides": p.sides, "blocks": p.blocks}
     sizes = {k: bucket(n) for k, n in (need | linked).items()} | exact
     shape = Shape(**sizes, outputs_nnz=0, gram_nnz=0, acquisition_space=False)
-    import os
-    return shape._replace(acquisition_space=shape.acquisitions <= shape.outputs and not equalities and not os.environ.get('OUTSPACE'))
+    return shape._replace(acquisition_space=shape.acquisitions <= shape.outputs and not equalities)
 
 
 def outputs_matrix(p: Program, s: Scales, free: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
