@@ -23,7 +23,7 @@ from optimizer.solver.structure import State
 CORRECTORS = 8
 BOLDER = 0.2  # how much longer the step is that a corrector aims at
 REFINEMENT = 1e-9  # relative residual of the normal equations
-UNUSABLE = 1e-2  # a direction with a larger relative residual is not taken
+UNUSABLE = 0.5  # a direction with a larger relative residual is not taken
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,8 @@ def interior_point(layout: Layout, max_iterations: int = 100) -> Iterator[Iterat
             targets = newton.centrality_targets(shape, data, state, best, *targets, sigma * res.mu, jnp.asarray(BOLDER))
             trial = newton.direction(shape, data, state, f, res, *targets, REFINEMENT)
             rounds += int(trial.rounds)
+            if not float(trial.error) < UNUSABLE:
+                break
             trial = newton.weigh(shape, data, state, best, trial)
             if float(trial.step_primal) < p + 0.01 and float(trial.step_dual) < d + 0.01:
                 break

@@ -17,7 +17,7 @@ from optimizer.solver.layout import Layout
 def complete(layout: Layout, m: Multipliers) -> Multipliers:
     """Multipliers with the dropped rows filled in."""
     p, pre = layout.program, layout.presolved
-    capacity = idle_pool_prices(p, pre.x_active, pre.capacity_active, m)
+    capacity = idle_pool_prices(p, pre.x_active, pre.priced_out, m)
     limit = forced_limit_prices(p, pre.forced, replace(m, capacity=capacity))
     return replace(m, capacity=capacity, limit=limit)
 
@@ -35,9 +35,8 @@ def reduced_placement_cost(p: Program, m: Multipliers) -> np.ndarray:
     return cost
 
 
-def idle_pool_prices(p: Program, x_active: np.ndarray, capacity_active: np.ndarray, m: Multipliers) -> np.ndarray:
-    """[N, B, G] capacity prices where a pool without capacity is priced out of reach."""
-    dropped = ~capacity_active[:, :, p.pair_pool] & (p.pair_capacity[p.template_of_node] > 0)[:, None, :]
+def idle_pool_prices(p: Program, x_active: np.ndarray, dropped: np.ndarray, m: Multipliers) -> np.ndarray:
+    """[N, B, G] capacity prices where a pool without capacity is priced out of reach; `dropped` bool[N, B, P] is the work on it."""
     if not dropped.any():
         return m.capacity
     t = p.template_of_node
@@ -65,7 +64,7 @@ def idle_pool_prices(p: Program, x_active: np.ndarray, capacity_active: np.ndarr
     short = np.where(dropped, np.minimum((cost - value[:, :, p.pair_stream]) / a, 0.0), 0.0)
     price = np.zeros_like(m.capacity)
     np.minimum.at(price, (slice(None), slice(None), p.pair_pool), short)
-    return np.where(capacity_active, m.capacity, price)
+    return np.minimum(m.capacity, price)
 
 
 def forced_limit_prices(p: Program, forced: list[tuple[int, np.ndarray, int]], m: Multipliers) -> np.ndarray:

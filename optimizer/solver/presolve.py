@@ -29,6 +29,7 @@ class Presolved:
     r_active: np.ndarray  # bool[N, B, G]
     capacity_active: np.ndarray  # bool[N, B, G]
     rent_upper: np.ndarray  # [N, B, G], derived where it was infinite
+    priced_out: np.ndarray  # bool[N, B, P]: work that has demand but stands on a pool without any capacity
 
 
 def presolve(p: Program) -> Presolved:
@@ -44,14 +45,15 @@ def presolve(p: Program) -> Presolved:
     most = most[:, None, :] + rent_upper
     has_capacity = most > ZERO_WIDTH * scale
     needs = p.pair_capacity[p.template_of_node] > 0  # [N, P]
-    x_active &= has_capacity[:, :, p.pair_pool] | ~needs[:, None, :]
+    priced_out = x_active & ~has_capacity[:, :, p.pair_pool] & needs[:, None, :]
+    x_active &= ~priced_out
     r_active = rent_upper > ZERO_WIDTH * np.maximum(1.0, rent_upper)
     used = np.zeros((p.nodes, p.blocks, p.pools), bool)
     np.logical_or.at(used, (slice(None), slice(None), p.pair_pool), x_active & needs[:, None, :])
     keeps_rent = p.sides > 0 or p.link_rent.size > 0
     capacity_active = has_capacity & (used | keeps_rent)
     r_active &= capacity_active
-    return Presolved(z_lower, z_upper, fixed, forced, limit_active, x_active, r_active, capacity_active, rent_upper)
+    return Presolved(z_lower, z_upper, fixed, forced, limit_active, x_active, r_active, capacity_active, rent_upper, priced_out)
 
 
 def force_limits(p: Program):
