@@ -14,8 +14,8 @@ def inverse_factor(matrix: jax.Array, regularisation: float) -> jax.Array:
     """T with T matrix T' = I for a batch of symmetric positive definite matrices [..., n, n]: inverse Cholesky after Jacobi scaling.
 
     The inverse pays because some twenty solves follow each factorisation: at n = 1792 two triangular solves with one right-hand side took
-    40 ms, two products with T 12 ms, forming T 175 ms (two cores). A matrix that the plain factorisation rejects is factored again with a growing relative diagonal shift: the result is
-    then only a preconditioner for it, which is all that the refinement needs.
+    40 ms, two products with T 12 ms, forming T 175 ms (two cores). A matrix that the plain factorisation rejects is factored again with a
+    growing relative diagonal shift: the result is then only a preconditioner for it, which is all that the refinement needs.
     """
     n = matrix.shape[-1]
     if n == 0:
@@ -32,9 +32,7 @@ def inverse_factor(matrix: jax.Array, regularisation: float) -> jax.Array:
 
     factor = attempt(regularisation)
     for shift in (1e-10, 1e-6, 1e-2):
-        factor = jax.lax.cond(
-            failed(factor).any(), lambda f, s=shift: jnp.where(failed(f), attempt(s), f), lambda f: f, factor
-        )
+        factor = jax.lax.cond(failed(factor).any(), lambda f, s=shift: jnp.where(failed(f), attempt(s), f), lambda f: f, factor)
     factor = jnp.where(jnp.isfinite(factor), factor, eye)
     inverse = jax.lax.linalg.triangular_solve(factor, jnp.broadcast_to(eye, factor.shape), left_side=True, lower=True)
     return inverse * scale[..., None, :]

@@ -79,7 +79,11 @@ def _listen(session: Session) -> None:
 
     def on_duration(event: str, seconds: float, **_) -> None:
         # compile_time_saved and cache retrieval are inside backend_compile; tracing and lowering are their own events
-        if event in ("/jax/core/compile/backend_compile_duration", "/jax/core/compile/jaxpr_trace_duration", "/jax/core/compile/jaxpr_to_mlir_module_duration"):
+        if event in (
+            "/jax/core/compile/backend_compile_duration",
+            "/jax/core/compile/jaxpr_trace_duration",
+            "/jax/core/compile/jaxpr_to_mlir_module_duration",
+        ):
             for counter in session.active:
                 counter.seconds += seconds
 
@@ -90,5 +94,3 @@ def _listen(session: Session) -> None:
 
     monitoring.register_event_duration_secs_listener(on_duration)
     monitoring.register_event_listener(on_event)
-
-

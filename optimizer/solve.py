@@ -183,7 +183,9 @@ class _progress:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         console = Console(stderr=True)
-        self.bar = Progress(TextColumn("solving"), BarColumn(), TextColumn("{task.fields[gap]}"), TimeElapsedColumn(), console=console, transient=True)
+        self.bar = Progress(
+            TextColumn("solving"), BarColumn(), TextColumn("{task.fields[gap]}"), TimeElapsedColumn(), console=console, transient=True
+        )
         self.bar.start()
         decades = -math.log10(self.settings.gap_relative)
         task = self.bar.add_task("", total=decades, gap="")

@@ -40,9 +40,9 @@ A side row meets z through its own output of held (o = G + k): any linear functi
 be satisfiable by serving nothing for every z inside box and limits, or carry a priced slack; every linking row likewise: `Program.check`
 refuses otherwise, because only then does every z have a feasible plan and every plan a price.
 
-Published two-stage instances are stated directly. LandS has four pools with one acquisition each (held_matrix = identity), one
-block, three served streams, a pair for every (stream, pool) with pair_capacity 1 and placement_cost = duration x running cost, the budget and
-the least fleet as limits, and one recourse node per load level on one capacity state.
+Published two-stage instances are stated directly. LandS has four pools with one acquisition each (held_matrix = identity), one block,
+three served streams, a pair for every (stream, pool) with pair_capacity 1 and placement_cost = duration x running cost, the budget
+and the least fleet as limits, and one recourse node per load level on one capacity state.
 """
 
 from __future__ import annotations

@@ -18,12 +18,12 @@ from optimizer.solver.layout import Layout
 from optimizer.solver.postsolve import complete
 from optimizer.solver.structure import State
 
-# A corrector costs a fifth of a factorisation. Eight (with weights) took the flagship's short horizon from 38 iterations to 27; the usual two
-# are enough on the reference family.
+# A corrector costs a fifth of a factorisation. Eight (with weights) took the flagship's short horizon from 38 iterations to 27; the
+# usual two are enough on the reference family.
 CORRECTORS = 8
 BOLDER = 0.2  # how much longer the step is that a corrector aims at
-REFINEMENT = 1e-9  # relative residual of the normal equations
-UNUSABLE = 0.5  # a direction with a larger relative residual is not taken
+REFINEMENT = 1e-9  # residual of the rows, relative to the right-hand side of the Newton system
+UNUSABLE = 1e-7  # a direction that would add a larger relative error to the rows is not taken, unless the rows are worse already
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def interior_point(layout: Layout, max_iterations: int = 100) -> Iterator[Iterat
         *targets, sigma, _ = newton.mehrotra_targets(shape, data, state, affine, res.mu)
         best = newton.direction(shape, data, state, f, res, *targets, REFINEMENT)
         rounds = int(affine.rounds) + int(best.rounds)
-        correctors = 0
+        correctors, usable = 0, max(UNUSABLE, 0.1 * float(res.primal_error))
         for _ in range(CORRECTORS):
             p, d = float(best.step_primal), float(best.step_dual)
             if min(p, d) > 0.95:
@@ -88,14 +88,14 @@ def interior_point(layout: Layout, max_iterations: int = 100) -> Iterator[Iterat
             targets = newton.centrality_targets(shape, data, state, best, *targets, sigma * res.mu, jnp.asarray(BOLDER))
             trial = newton.direction(shape, data, state, f, res, *targets, REFINEMENT)
             rounds += int(trial.rounds)
-            if not float(trial.error) < UNUSABLE:
+            if not float(trial.error) < usable:
                 break
             trial = newton.weigh(shape, data, state, best, trial)
             if float(trial.step_primal) < p + 0.01 and float(trial.step_dual) < d + 0.01:
                 break
             best, correctors = trial, correctors + 1
         p, d = (float(a) for a in newton.step_lengths(shape, data, state, best))
-        if not np.isfinite(p + d) or not float(best.error) < UNUSABLE:
+        if not np.isfinite(p + d) or not float(best.error) < usable:
             return
         state = newton.step(shape, data, state, best, p, d)
         steps = (p, d, float(sigma), correctors, rounds, float(best.error))

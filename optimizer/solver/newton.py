@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from optimizer.solver import factor as factoring
-from optimizer.solver.factor import Factor
 from optimizer.solver.operators import apply, dot, system, transpose
 from optimizer.solver.structure import Array, Columns, Data, Rows, Shape, State
+from optimizer.solver.substitution import Factor, solve
 
 REFINEMENT_ROUNDS = 12
 DUAL_RESIDUAL = 1e-12  # of the acquisitions' equations, in units of a typical cost, at the end; looser while mu is large
@@ -53,7 +53,7 @@ class Direction(NamedTuple):
     step_primal: Array  # largest step to the boundary, at most 1
     step_dual: Array
     rounds: Array  # refinement rounds used
-    error: Array  # relative residual of the normal equations
+    error: Array  # residual of the rows that the direction would leave behind, relative to the right-hand side of the program
 
 
 def norm(tree: Rows | Columns) -> Array:
@@ -73,11 +73,9 @@ def residuals(shape: Shape, data: Data, s: State) -> Residual:
     """Everything that the present point decides."""
     ax, aty = apply(shape, data, mul(s.v, data.active)), transpose(shape, data, s.y)
     primal = jax.tree.map(lambda b, q, m: (b - q) * m, data.rhs, ax, data.row_active)
-    dual = jax.tree.map(lambda c, q, l, u, m: (c - q - l + u) * m, data.cost, aty, s.zl, s.zu, data.active)
+    dual = jax.tree.map(lambda c, q, zl, zu, m: (c - q - zl + zu) * m, data.cost, aty, s.zl, s.zu, data.active)
     width = jax.tree.map(lambda u, v, w, m: (u - v - w) * m, data.upper, s.v, s.w, data.bounded)
-    theta = jax.tree.map(
-        lambda zl, v, zu, w, m, b: m / (zl / v + b * zu / w + (1.0 - m)), s.zl, s.v, s.zu, s.w, data.active, data.bounded
-    )
+    theta = jax.tree.map(lambda zl, v, zu, w, m, b: m / (zl / v + b * zu / w + (1.0 - m)), s.zl, s.v, s.zu, s.w, data.active, data.bounded)
     count = sum(a.sum() for a in data.active) + sum(a.sum() for a in data.bounded)
     gap = dot(mul(s.v, data.active), s.zl) + dot(mul(s.w, data.bounded), s.zu)
     primal_cost = dot(data.cost, mul(s.v, data.active))
@@ -92,7 +90,7 @@ factor = partial(jax.jit, static_argnums=0)(factoring.factor)
 
 
 class Solved(NamedTuple):
-    """y and the acquisitions' z (see `factor.solve`), the rounds beyond the plain solve, the relative residual of the rows."""
+    """y and the acquisitions' z (see `substitution.solve`), the rounds beyond the plain solve, the residual of the rows (2-norm)."""
 
     y: Rows
     z: Array
@@ -115,7 +113,7 @@ def refine(shape: Shape, data: Data, f: Factor, rhs: Rows, tolerance: Array, mu:
 
     def body(carry):
         best, rows, own, rounds, error, _, reached = carry
-        change = factoring.solve(shape, data, f, rows, own)
+        change = solve(shape, data, f, rows, own)
         y, z = jax.tree.map(jnp.add, best, change)
         left, right = system(shape, data, f.theta, y, z)
         rows_now = jax.tree.map(jnp.subtract, rhs, left)
@@ -125,10 +123,10 @@ def refine(shape: Shape, data: Data, f: Factor, rhs: Rows, tolerance: Array, mu:
         def keep(a, b):
             return jax.tree.map(lambda p, q: jnp.where(better, p, q), a, b)
 
-        relative = norm(rows_now) / size
+        absolute = norm(rows_now)
         return (
             keep((y, z), best), keep(rows_now, rows), jnp.where(better, -right, own), rounds + 1, jnp.where(better, now, error), error,
-            jnp.where(better, relative, reached),
+            jnp.where(better, absolute, reached),
         )  # fmt: skip
 
     zero = (jax.tree.map(jnp.zeros_like, rhs), jnp.zeros(shape.acquisitions, size.dtype))
@@ -139,7 +137,9 @@ def refine(shape: Shape, data: Data, f: Factor, rhs: Rows, tolerance: Array, mu:
 
 
 @partial(jax.jit, static_argnums=0)
-def right_hand_side(shape: Shape, data: Data, s: State, res: Residual, target_lower: Columns, target_upper: Columns) -> tuple[Columns, Rows]:
+def right_hand_side(
+    shape: Shape, data: Data, s: State, res: Residual, target_lower: Columns, target_upper: Columns
+) -> tuple[Columns, Rows]:
     """g and rp - A Theta g."""
     g = jax.tree.map(
         lambda tl, v, tu, zu, ru, w, rd, m, b: m * (tl / v - b * (tu - zu * ru) / w - rd),
@@ -149,9 +149,7 @@ def right_hand_side(shape: Shape, data: Data, s: State, res: Residual, target_lo
 
 
 @partial(jax.jit, static_argnums=0)
-def expand(
-    shape: Shape, data: Data, s: State, res: Residual, g: Columns, solved: Solved, targets: tuple[Columns, Columns]
-) -> Direction:
+def expand(shape: Shape, data: Data, s: State, res: Residual, g: Columns, solved: Solved, targets: tuple[Columns, Columns]) -> Direction:
     """The whole direction from dy."""
     target_lower, target_upper = targets
     dy = solved.y
@@ -162,7 +160,7 @@ def expand(
     dzu = jax.tree.map(lambda tu, zu, d, w, b: b * (tu - zu * d) / w, target_upper, s.zu, dw, s.w, data.bounded)
     primal = jnp.minimum(to_boundary(s.v, dv), to_boundary(s.w, dw))
     dual = jnp.minimum(to_boundary(s.zl, dzl), to_boundary(s.zu, dzu))
-    return Direction(dv, dw, dy, dzl, dzu, primal, dual, solved.rounds, solved.error)
+    return Direction(dv, dw, dy, dzl, dzu, primal, dual, solved.rounds, solved.error / (1.0 + norm(data.rhs)))
 
 
 def direction(
@@ -176,7 +174,9 @@ def direction(
 
 def to_boundary(value: Columns, change: Columns) -> Array:
     """Largest step in [0, 1] that keeps value + step * change >= 0 (inactive entries do not change)."""
-    steps = [jnp.min(jnp.where(d < 0, -a / jnp.where(d < 0, d, -1.0), jnp.inf), initial=jnp.inf) for a, d in zip(value, change, strict=True)]
+    steps = [
+        jnp.min(jnp.where(d < 0, -a / jnp.where(d < 0, d, -1.0), jnp.inf), initial=jnp.inf) for a, d in zip(value, change, strict=True)
+    ]
     return jnp.minimum(jnp.min(jnp.stack(steps)), 1.0)
 
 
@@ -346,7 +346,9 @@ def lift(shape: Shape, data: Data, primal: Rows, dual: Rows) -> State:
     q = jax.tree.map(lambda c, t, m: (c - t) * m, data.cost, transpose(shape, data, dual), data.active)
     least = jnp.maximum(DUAL_FLOOR * sum(jnp.sum(jnp.abs(a)) for a in q) / count, 1e-3)
     floors = jax.tree.map(lambda c: jnp.maximum(COST_FLOOR * jnp.abs(c), least), data.cost)
-    zl = jax.tree.map(lambda a, m, b, le: m * jnp.where(b > 0, jnp.maximum(a, 0.0) + le, jnp.maximum(a, le)), q, data.active, data.bounded, floors)
+    zl = jax.tree.map(
+        lambda a, m, b, le: m * jnp.where(b > 0, jnp.maximum(a, 0.0) + le, jnp.maximum(a, le)), q, data.active, data.bounded, floors
+    )
     zu = jax.tree.map(lambda a, b, le: b * (jnp.maximum(-a, 0.0) + le), q, data.bounded, floors)
     both = count + sum(a.sum() for a in data.bounded)
     mu = (dot(mul(v, data.active), zl) + dot(mul(w, data.bounded), zu)) / both

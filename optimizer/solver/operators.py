@@ -73,9 +73,7 @@ def transpose(shape: Shape, data: Data, y: Rows) -> Columns:
     """A' y."""
     y = jax.tree.map(jnp.multiply, y, data.row_active)
     nodes = shape.nodes
-    prices = jnp.concatenate(
-        [y.demand, y.deferred[:, None, :] * data.h[None], jnp.zeros((1, shape.blocks, nodes), data.a.dtype)], axis=0
-    )
+    prices = jnp.concatenate([y.demand, y.deferred[:, None, :] * data.h[None], jnp.zeros((1, shape.blocks, nodes), data.a.dtype)], axis=0)
     x = prices[data.pair_stream] + data.a[:, None, :] * y.capacity[data.pair_pool]
     u, ud = y.demand, y.deferred
     r, s = -y.capacity, y.capacity
@@ -103,9 +101,7 @@ def output_rows(shape: Shape, data: Data, o: Array) -> Rows:
     """R o: an output vector as a right-hand side over the rows."""
     held, limit, link = split_outputs(shape, o)
     at_node = held[data.state_of_node].T
-    capacity = jnp.broadcast_to(
-        -(data.availability * at_node[: shape.pools])[:, None, :], (shape.pools, shape.blocks, shape.nodes)
-    )
+    capacity = jnp.broadcast_to(-(data.availability * at_node[: shape.pools])[:, None, :], (shape.pools, shape.blocks, shape.nodes))
     return Rows(
         jnp.zeros((shape.served, shape.blocks, shape.nodes), o.dtype),
         jnp.zeros((shape.deferrable, shape.nodes), o.dtype),
