@@ -18,7 +18,7 @@ from optimizer.program.infeasible import Infeasibility, find_infeasibility
 from optimizer.settings import Settings
 
 PATIENCE = 6  # certified attempts without progress before the solver is stopped
-ATTEMPT_FACTOR = 30.0  # the certificate is asked once the solver's own gap is within this factor of the goal
+ATTEMPT_FACTOR = 100.0  # the certificate is asked once the solver's own gap is within this factor of the goal
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,11 @@ def _iterate(program: Program, settings: Settings, session, certify_seconds: flo
         log: list[LogLine] = []
         iteration = 0
         with _progress(settings) as advance:
-            for iterate in interior_point(layout, settings.max_iterations):
+            for iterate in interior_point(layout, settings.max_iterations, settings.gap_relative):
                 iteration = iterate.iteration
                 attempt = None
-                if iterate.gap_estimate <= ATTEMPT_FACTOR * settings.gap_relative and iterate.primal_error < 1e-4:
+                close = iterate.gap_estimate <= ATTEMPT_FACTOR * settings.gap_relative and iterate.primal_error < 1e-4
+                if close or best.certificate is not None:
                     start = time.perf_counter()
                     attempt = best.consider(iterate)
                     certify_seconds += time.perf_counter() - start

@@ -21,6 +21,7 @@ from optimizer.solver.structure import State
 # A corrector costs a fifth of a factorisation. Eight (with weights) took the flagship's short horizon from 38 iterations to 27; the
 # usual two are enough on the reference family.
 CORRECTORS = 8
+GOAL_SHARE = 0.03  # of the gap that is asked for: how far mu is driven
 BOLDER = 0.2  # how much longer the step is that a corrector aims at
 REFINEMENT = 1e-9  # residual of the rows, relative to the right-hand side of the Newton system
 UNUSABLE = 1e-7  # a direction that would add a larger relative error to the rows is not taken, unless the rows are worse already
@@ -57,7 +58,7 @@ class Iterate:
         return complete(self.layout, self.layout.multipliers(self.state.y))
 
 
-def interior_point(layout: Layout, max_iterations: int = 100) -> Iterator[Iterate]:
+def interior_point(layout: Layout, max_iterations: int = 100, gap_relative: float = 1e-9) -> Iterator[Iterate]:
     """Yield iterates until progress ends; the first is the starting point (iteration 0)."""
     shape, data = layout.shape, layout.data
     state = newton.starting_point(shape, data)
@@ -65,6 +66,7 @@ def interior_point(layout: Layout, max_iterations: int = 100) -> Iterator[Iterat
     money = layout.scales.money
     offset = fixed_cost(layout)
     stuck = 0
+    count = sum(float(a.sum()) for a in (*data.active, *data.bounded))
     for iteration in range(max_iterations + 1):
         res = newton.residuals(shape, data, state)
         mu = float(res.mu)
@@ -74,10 +76,11 @@ def interior_point(layout: Layout, max_iterations: int = 100) -> Iterator[Iterat
             layout, state, iteration, mu, float(res.primal_cost) * money + offset, float(res.dual_cost) * money + offset,
             float(res.primal_error), float(res.dual_error), *steps,
         )  # fmt: skip
+        least_mu = GOAL_SHARE * gap_relative * max(abs(float(res.primal_cost)), 1e-3) / count
         f = newton.factor(shape, data, res.theta)
         targets = newton.affine_targets(shape, data, state)
         affine = newton.direction(shape, data, state, f, res, *targets, 1e-6)
-        *targets, sigma, _ = newton.mehrotra_targets(shape, data, state, affine, res.mu)
+        *targets, sigma, _ = newton.mehrotra_targets(shape, data, state, affine, res.mu, jnp.asarray(least_mu))
         best = newton.direction(shape, data, state, f, res, *targets, REFINEMENT)
         rounds = int(affine.rounds) + int(best.rounds)
         correctors, usable = 0, max(UNUSABLE, 0.1 * float(res.primal_error))

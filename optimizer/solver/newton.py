@@ -262,8 +262,9 @@ def affine_targets(shape: Shape, data: Data, s: State) -> tuple[Columns, Columns
 
 
 @partial(jax.jit, static_argnums=0)
-def mehrotra_targets(shape: Shape, data: Data, s: State, d: Direction, mu: Array) -> tuple[Columns, Columns, Array, Array]:
-    """Centring by (mu_affine / mu)^3 and the second-order term of the affine direction; also sigma and mu_affine."""
+def mehrotra_targets(shape: Shape, data: Data, s: State, d: Direction, mu: Array, least_mu: Array) -> tuple[Columns, Columns, Array, Array]:
+    """Centring by (mu_affine / mu)^3, not below least_mu (what the goal needs: going further only costs digits),
+    and the second-order term of the affine direction; also sigma and mu_affine."""
     del shape
     lower = [dot(mul(s.v, data.active), s.zl), dot(d.dv, s.zl), dot(s.v, d.dzl), dot(d.dv, d.dzl)]
     upper = [dot(mul(s.w, data.bounded), s.zu), dot(d.dw, s.zu), dot(s.w, d.dzu), dot(d.dw, d.dzu)]
@@ -271,7 +272,7 @@ def mehrotra_targets(shape: Shape, data: Data, s: State, d: Direction, mu: Array
     after = sum(a[0] + p * a[1] + q * a[2] + p * q * a[3] for a in (lower, upper))
     count = sum(a.sum() for a in data.active) + sum(a.sum() for a in data.bounded)
     ratio = jnp.clip(after / count / mu, 0.0, 1.0)
-    sigma = jnp.clip(ratio**3, 1e-6, 1.0)
+    sigma = jnp.clip(ratio**3, jnp.clip(least_mu / mu, 1e-6, 0.5), 1.0)
     tl = jax.tree.map(lambda v, z, a, b: sigma * mu - v * z - a * b, s.v, s.zl, d.dv, d.dzl)
     tu = jax.tree.map(lambda w, z, a, b: sigma * mu - w * z - a * b, s.w, s.zu, d.dw, d.dzu)
     return tl, tu, sigma, ratio

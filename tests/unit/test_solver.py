@@ -9,7 +9,7 @@ import pytest
 
 from optimizer.settings import Settings
 from optimizer.solve import solve
-from optimizer.solver import factor, newton
+from optimizer.solver import newton, substitution
 from optimizer.solver.layout import bucket, make_layout
 from optimizer.solver.operators import apply, dot, system, transpose
 from tests.oracle.random_programs import FAMILIES, random_program
@@ -45,7 +45,7 @@ def test_the_factor_solves_its_system(family: str) -> None:
     z = jnp.asarray(np.random.default_rng(5).normal(size=shape.acquisitions)) * data.active.z
     rows, own = jax.jit(system, static_argnums=0)(shape, data, theta, y, z)
     f = newton.factor(shape, data, theta)
-    got_y, got_z = jax.jit(factor.solve, static_argnums=0)(shape, data, f, rows, own)
+    got_y, got_z = jax.jit(substitution.solve, static_argnums=0)(shape, data, f, rows, own)
     for name, want, got in zip(y._fields, y, got_y, strict=True):
         np.testing.assert_allclose(got, want, atol=1e-8, err_msg=f"{family} {name}")
     np.testing.assert_allclose(got_z, z, atol=1e-8)
