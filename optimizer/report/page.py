@@ -26,6 +26,11 @@ def line(text: str, style: str = "") -> RenderableType:
     return Text(text, style=style)
 
 
+def unbroken(text: str) -> RenderableType:
+    """A line that is never wrapped: a path that somebody will copy."""
+    return Text(text, no_wrap=True)
+
+
 def facts(rows: Iterable[tuple[str, str, str]]) -> RenderableType:
     """name, number, remark."""
     grid = Table.grid(padding=(0, 2))
@@ -69,7 +74,8 @@ def text_of(page: Page, width: int, encoding: str = "utf-8") -> str:
 
 def show(page: Page, console: Console) -> None:
     for part in page:
-        console.print(part)
+        whole = isinstance(part, Text) and bool(part.no_wrap)
+        console.print(part, soft_wrap=whole)
 
 
 def print_page(page: Page, stream: TextIO) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from optimizer.report import figures
 from optimizer.report.frames import records, sums
-from optimizer.report.page import Page, bullets, facts, grid, heading, line
+from optimizer.report.page import Page, bullets, facts, grid, heading, line, unbroken
 from optimizer.report.result import Plan
 
 MODES = {
@@ -40,7 +40,7 @@ def plan_page(plan: Plan, where: str | None = None) -> Page:
     if plan.has_values:
         page += [*_own_or_rent(plan), *_chips(plan), *_cost(plan), *_orders(plan), *_limits(plan), *_unserved(plan), *_remarks(plan)]
     page += [*_warnings(plan), *_timing(plan)]
-    page.append(line(f"Results: {where}" if where else NOT_WRITTEN))
+    page.append(unbroken(f"Results: {where}") if where else line(NOT_WRITTEN))
     return page
 
 
