@@ -11,19 +11,12 @@ from functools import cached_property
 
 import numpy as np
 
+from optimizer.spec.horizon_dates import add_months as add_months
 from optimizer.spec.resolved import Horizon
 
 DAYS_PER_YEAR = 365.25
 HOURS_PER_YEAR = 8766.0  # 24 * 365.25
 FOREVER_AGO = -(10**7)  # day offset of a fleet that has always been there
-
-
-def add_months(day: date, months: int) -> date:
-    """The same day of the month, `months` calendar months later (the last day of the month where it has none)."""
-    month = day.year * 12 + day.month - 1 + months
-    year, month = month // 12, month % 12 + 1
-    last = (date(year + month // 12, month % 12 + 1, 1) - date(year, month, 1)).days
-    return date(year, month, min(day.day, last))
 
 
 @dataclass(frozen=True)

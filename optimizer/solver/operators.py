@@ -33,11 +33,6 @@ def split_outputs(shape: Shape, o: Array) -> tuple[Array, Array, Array]:
     )
 
 
-def demand_rows(shape: Shape, per_pair: Array) -> Array:
-    """Index of the demand row of each pair, clipped for free pairs (callers mask)."""
-    return jnp.minimum(per_pair, shape.served + shape.deferrable - 1)
-
-
 def pair_coefficient(shape: Shape, data: Data) -> Array:
     """[P, B, N or 1]: coefficient of x in its demand row: 1 for served, hours for deferrable, 0 for free streams."""
     stream = data.pair_stream[:, None, None]
