@@ -61,16 +61,8 @@ def make_scales(p: Program, pre: Presolved) -> Scales:
     _, o, i = p.held_matrix.index
     is_pool = o < p.pools
     reach = largest(p.acquisitions, i[is_pool], p.held_matrix.value[is_pool])
-    width = pre.z_upper - pre.z_lower
-    z = power_of_two(np.where(reach > 0, chips / np.where(reach > 0, reach, 1.0), width))
     pair_work = work[p.pair_stream]
-    side = np.zeros(p.sides)
-    if p.sides:
-        side = np.maximum(side, np.abs(p.side_pair * pair_work).max((0, 2, 3), initial=0.0))
-        side = np.maximum(side, np.abs(p.side_rent * chips).max((0, 2, 3), initial=0.0))
-        side = np.maximum(side, largest(p.pools + p.sides, o, p.held_matrix.value * z[i])[p.pools :])
-    limit = largest(p.limits, p.limit_matrix.index[0], p.limit_matrix.value * z[p.limit_matrix.index[1]])
-    link = largest(p.links, p.link_acquisition.index[0], p.link_acquisition.value * z[p.link_acquisition.index[1]])
+    link = np.zeros(p.links)
     parts = [
         (p.link_placement, pair_work, -1, 1.0),
         (p.link_unserved, work[: p.served], -1, 1.0),
@@ -81,6 +73,22 @@ def make_scales(p: Program, pre: Presolved) -> Scales:
             link = np.maximum(link, largest(p.links, sparse.index[0], sparse.value * unit[sparse.index[axis]] * factor))
     if p.link_rent.size:
         link = np.maximum(link, largest(p.links, p.link_rent.index[0], p.link_rent.value * chips))
+    # An acquisition without chips (the level of a CVaR) is as large as the rows that it links; its box may be a thousand times larger.
+    in_row, of_row = p.link_acquisition.index
+    value = np.abs(p.link_acquisition.value)
+    from_row = np.full(p.acquisitions, np.inf)
+    use = (value > 0) & (link[in_row] > 0)
+    np.minimum.at(from_row, of_row[use], link[in_row[use]] / value[use])
+    width = pre.z_upper - pre.z_lower
+    z = np.where(reach > 0, chips / np.where(reach > 0, reach, 1.0), np.where(np.isfinite(from_row), from_row, width))
+    z = power_of_two(z)
+    link = np.where(link > 0, link, largest(p.links, in_row, value * z[of_row]))
+    side = np.zeros(p.sides)
+    if p.sides:
+        side = np.maximum(side, np.abs(p.side_pair * pair_work).max((0, 2, 3), initial=0.0))
+        side = np.maximum(side, np.abs(p.side_rent * chips).max((0, 2, 3), initial=0.0))
+        side = np.maximum(side, largest(p.pools + p.sides, o, p.held_matrix.value * z[i])[p.pools :])
+    limit = largest(p.limits, p.limit_matrix.index[0], p.limit_matrix.value * z[p.limit_matrix.index[1]])
     weight = p.node_weight[:, None, None]
     costs = np.concatenate(
         [
