@@ -1,6 +1,6 @@
 """Factor and solve A Theta A' dy = rhs by eliminating, in this order: pools, served streams (both per cell), the rows that the blocks
 of a node share (deferrable, side), the linking rows of a scenario, the acquisitions, and last the border (linking rows over several
-scenarios).
+scenarios, and limits without a slack).
 
 Write the normal matrix without acquisitions as N0 and the rows of acquisitions as R U (R: rows from outputs, U: outputs from
 acquisitions). Then  A Theta A' = N0 + R U Theta_z U' R'  and with  S = R' N0^-1 R = L L',  G = U Theta_z U'
@@ -17,18 +17,24 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from kernels.cells import inverse_factor, schur
+from kernels.blocked import blocked_factor
+from kernels.cells import SHIFTS, inverse_factor, schur
 from kernels.segments import exclusive_of_group, segment_sum
-from optimizer.solver.operators import apply, pair_coefficient, transpose
-from optimizer.solver.structure import Array, Columns, Data, Shape
+from optimizer.solver.operators import apply, flatten, outputs_transpose, pair_coefficient, transpose, with_z, z_of
+from optimizer.solver.structure import Array, Columns, Data, Flat, Shape, unflatten
 from optimizer.solver.substitution import Factor, apply_left_transposed, border_mask, nodes_first, solve_rest
 
-EQUALITY = 1e-13  # stands in for the slack of an equality limit, relative to its row
-REGULARISATION = 1e-14  # relative to the Jacobi-scaled diagonal
+# Added to the diagonal of every row, in scaled units: a proximal term in y (Friedlander and Orban 2012), which leaves a step short of the
+# rows by PROXIMAL * dy and is worked off by the next. Redundant limits and cells that just balance otherwise leave directions in which
+# prices are free: at a gap of 1e-7 on the flagship the refinement then stopped at 1e-6 after 13 rounds, now at 1e-10 after 2.
+PROXIMAL = 1e-8  # and no more than this share of mu:
+PROXIMAL_OF_MU = 0.1
+REGULARISATION = 0.0  # relative to the Jacobi-scaled diagonal; 1e-14 cost half again as many rounds of refinement near the end
 
 
-def factor(shape: Shape, data: Data, theta: Columns) -> Factor:
-    """Factor for one Theta (leaves as Columns, zero on inactive variables)."""
+def factor(shape: Shape, data: Data, flat: Flat, mu: Array) -> Factor:
+    """Factor for one Theta, zero on inactive variables."""
+    theta = with_proximal(data, unflatten(shape, flat), jnp.minimum(PROXIMAL, PROXIMAL_OF_MU * mu))
     served, shared = shape.served, shape.deferrable + shape.sides
     coefficient = pair_coefficient(shape, data)
     a = data.a[:, None, :]
@@ -99,14 +105,23 @@ def factor(shape: Shape, data: Data, theta: Columns) -> Factor:
     # Held outputs enter their rows with a minus sign, a linking row's own output with a plus. Everything above used the plus, so the
     # linking rows' unit below carries the minus: only the relative sign matters in R' N0^-1 R.
     link_inverse, link_outputs = factor_links(shape, data, theta, lower, slot_shared, to_shared, shared_outputs)
-    limit = limit_diagonal(shape, data, theta)
-    inner, left, gram = close_coupling(shape, data, theta, state_schur, link_outputs, data.row_active.limit / limit)
+    limit = theta.f + (1.0 - data.limit_local)
+    inner, left, gram = close_coupling(shape, data, theta, state_schur, link_outputs, data.limit_local / limit)
     empty = jax.tree.map(lambda r: jnp.zeros((shape.border, *r.shape), r.dtype), data.rhs)
     result = Factor(
-        theta, pool_safe, served_inverse, shared_served, shared_pool, shared_inverse, slot_shared, link_inverse, inner, left, limit,
-        gram, empty, empty, jnp.zeros((shape.border, shape.acquisitions), a.dtype), jnp.zeros((shape.border, shape.border), a.dtype),
+        flatten(theta), pool_safe, served_inverse, shared_served, shared_pool, shared_inverse, slot_shared, link_inverse, inner, left,
+        limit, gram, empty, empty, jnp.zeros((shape.border, shape.acquisitions), a.dtype), jnp.zeros((shape.border, shape.border), a.dtype),
     )  # fmt: skip
     return add_border(shape, data, result) if shape.border else result
+
+
+def with_proximal(data: Data, theta: Columns, proximal: Array) -> Columns:
+    """Theta with the proximal term on one slack of every row."""
+    rows = jax.tree.map(lambda active: proximal * active, data.row_active)
+    return theta._replace(
+        u=theta.u + rows.demand, ud=theta.ud + rows.deferred, s=theta.s + rows.capacity, t=theta.t + rows.side, f=theta.f + rows.limit,
+        l=theta.l + rows.link,
+    )  # fmt: skip
 
 
 def dense_rows(shape: Shape, data: Data) -> tuple[Array, Array, Array, Array]:
@@ -200,35 +215,21 @@ def factor_links(shape, data, theta, lower, slot_shared, to_shared, shared_outpu
     return inverse, inverse @ whole
 
 
-def limit_diagonal(shape: Shape, data: Data, theta: Columns) -> Array:
-    """[L] diagonal of N0 for limits: the slack's Theta. An equality has none and gets a tiny share of its own row in its place; as the
-    outputs' equations never divide by the difference, this costs rounding only, and the refinement takes the perturbation out."""
-    squares = segment_sum(data.u_value * data.u_value * theta.z[data.u_col], data.u_row, shape.outputs)
-    own = squares[shape.states * (shape.pools + shape.sides) :][: shape.limits]
-    equality = data.row_active.limit * (1.0 - data.active.f)
-    return theta.f + equality * jnp.maximum(EQUALITY * own, 1e-300) + (1.0 - data.row_active.limit)
-
-
 def close_coupling(shape, data, theta, state_schur, link_outputs, limit_inverse):
     """Factor the inner system, over acquisitions or over outputs."""
     dtype = data.a.dtype
     held_size = shape.states * (shape.pools + shape.sides)
     held = shape.pools + shape.sides
     if shape.acquisition_space:
-        dense = jnp.zeros((shape.outputs, shape.acquisitions), dtype).at[data.u_row, data.u_col].add(data.u_value)
-        dense = dense * data.active.z[None]
-        by_state = dense[:held_size].reshape(shape.states, held, shape.acquisitions)
-        weighted = (state_schur @ by_state).reshape(held_size, shape.acquisitions)
-        matrix = dense[:held_size].T @ weighted
-        limits = dense[held_size : held_size + shape.limits]
-        matrix = matrix + limits.T @ (limits * limit_inverse[:, None])
+        matrix = between_acquisitions(shape, data, state_schur, limit_inverse)
         if shape.scenarios:
-            linked = link_outputs.reshape(-1, shape.outputs) @ dense
+            linked = jax.vmap(lambda row: outputs_transpose(shape, data, row))(link_outputs.reshape(-1, shape.outputs))
             matrix = matrix + linked.T @ linked
+        matrix = matrix * data.z_active[:, None] * data.z_active[None]
         index = jnp.arange(shape.acquisitions)
         own = jnp.where(theta.z > 0, 1.0 / jnp.where(theta.z > 0, theta.z, 1.0), 1.0)
         matrix = matrix.at[index, index].add(own)
-        return inverse_factor(matrix, REGULARISATION), jnp.zeros((0, 0), dtype), jnp.zeros((0, 0), dtype)
+        return blocked_factor(matrix, (REGULARISATION, *SHIFTS)), jnp.zeros((0, 0), dtype), jnp.zeros((0, 0), dtype)
     size = shape.outputs
     entries = segment_sum(data.gram_value * theta.z[data.gram_col], data.gram_target, size * size + 1)
     gram = entries[: size * size].reshape(size, size)
@@ -248,7 +249,28 @@ def close_coupling(shape, data, theta, state_schur, link_outputs, limit_inverse)
         middle = apply_left_transposed(shape, left, root, apply_left_transposed(shape, left, root, gram).T)
         left = (left, inverse, root)
     index = jnp.arange(size)
-    return inverse_factor(middle.at[index, index].add(1.0), 0.0), left, gram
+    return blocked_factor(middle.at[index, index].add(1.0), (0.0, *SHIFTS)), left, gram
+
+
+def between_acquisitions(shape: Shape, data: Data, state_schur: Array, limit_inverse: Array) -> Array:
+    """[Z, Z] U' S U of held outputs and limits."""
+    h, pools, held = data.holdings, shape.pools, shape.pools + shape.sides
+    if not shape.members:
+        dense = jnp.zeros((shape.outputs, shape.acquisitions), state_schur.dtype).at[data.u_row, data.u_col].add(data.u_value)
+        by_state = dense[: shape.states * held].reshape(shape.states, held, shape.acquisitions)
+        matrix = jnp.einsum("qgz,qgy->zy", by_state, state_schur @ by_state)
+        limits = dense[shape.states * held :][: shape.limits]
+        return matrix + limits.T @ (limits * limit_inverse[:, None])
+    # S U, output by output, [G', Q, Z]; its rows of a pool meet the members of that pool only, [G, n, Q]
+    by_output = jnp.transpose(state_schur, (1, 0, 2))
+    weighted = by_output[:, :, h.pool] * h.hold.T[None]
+    for k in range(shape.sides):
+        weighted = weighted + by_output[:, :, pools + k, None] * h.side[k].T[None]
+    by_member = (h.hold[h.members] * h.is_member[:, :, None]) @ weighted[:pools]
+    matrix = by_member.reshape(-1, shape.acquisitions)[h.pool * shape.members + h.place]
+    for k in range(shape.sides):
+        matrix = matrix + h.side[k] @ weighted[pools + k]
+    return matrix + h.limit.T @ (h.limit * limit_inverse[:, None])
 
 
 def lower_root(matrix: Array) -> tuple[Array, Array]:
@@ -283,8 +305,9 @@ def add_border(shape: Shape, data: Data, f: Factor) -> Factor:
         rest = jax.tree.map(lambda p, m: p * (1.0 - m), full, mask)
         y, z = solve_rest(shape, data, f, rest, jnp.zeros(shape.acquisitions, data.a.dtype))
         left = transpose(shape, data, jax.tree.map(jnp.subtract, unit, y))
-        z_left = jnp.where(f.theta.z > 0, columns.z - z / jnp.where(f.theta.z > 0, f.theta.z, 1.0), 0.0)
-        return rest, y, z, left._replace(z=z_left)
+        theta_z = z_of(shape, f.theta)
+        z_left = jnp.where(theta_z > 0, z_of(shape, columns) - z / jnp.where(theta_z > 0, theta_z, 1.0), 0.0)
+        return rest, y, z, with_z(shape, left, z_left)
 
     rest, solved, solved_z, left = jax.lax.map(column, data.border_row)
     matrix = sum(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from optimizer.program import Program, Sparse
-from optimizer.solver.structure import Columns, Data, Rows
+from optimizer.solver.presolve import Presolved
+from optimizer.solver.structure import Columns, Data, Flat, Rows
 
 
 def pad(array: np.ndarray, shape: tuple[int, ...], fill: float = 0.0) -> np.ndarray:
@@ -23,6 +24,16 @@ def no_width(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
         & np.isfinite(lower)
         & (upper - lower <= 1e-12 * np.maximum(1.0, np.abs(np.where(np.isfinite(upper), upper, 0.0))))
     )
+
+
+def flatten(columns: Columns) -> Flat:
+    """The kinds other than placement end to end."""
+    return Flat(columns.x, np.concatenate([a.reshape(-1) for a in columns[1:]]))
+
+
+def equality_limits(p: Program, pre: Presolved) -> np.ndarray:
+    """bool[L] limits without a slack of their own."""
+    return pre.limit_active & no_width(p.limit_lower, p.limit_upper)
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,7 @@ class LinkLayout:
         return np.array([self.slot_of[int(r), int(n)] for r, n in zip(sparse.index[0], sparse.index[1], strict=True)], int)
 
 
-def fill(p, pre, s, links, shape, u, gram) -> Data:
+def fill(p, pre, s, links, shape, u, gram, holdings) -> Data:
     """The padded device arrays."""
     t = p.template_of_node
     nodes, blocks = shape.nodes, shape.blocks
@@ -158,7 +169,7 @@ def fill(p, pre, s, links, shape, u, gram) -> Data:
         link=pad(link_rhs / s.link, (shape.links,)),
     )
     has_e, has_h = np.isfinite(p.side_slack_cost), np.isfinite(p.link_slack_cost)
-    limit_slack = pre.limit_active & ~no_width(p.limit_lower, p.limit_upper)
+    limit_slack = pre.limit_active & ~equality_limits(p, pre)
     link_slack = ~no_width(p.link_lower, p.link_upper)
     active = Columns(
         x=last(pre.x_active, *node_x),
@@ -200,9 +211,9 @@ def fill(p, pre, s, links, shape, u, gram) -> Data:
     state_of_node = np.zeros(nodes, int)
     state_of_node[: p.nodes] = p.state_of_node
     state_of_node[p.nodes :] = p.state_of_node.max(initial=0)
-    several = shape.limits + np.nonzero(p.link_scenario < 0)[0]
     border_row = np.full(shape.border, shape.limits + shape.links)
-    border_row[: len(several)] = several
+    border = np.concatenate([np.nonzero(equality_limits(p, pre))[0], shape.limits + np.nonzero(p.link_scenario < 0)[0]])
+    border_row[: len(border)] = border
     i32 = np.int32
     return Data(
         pair_stream=pad(stream.astype(i32), (shape.pairs,), streams), pair_pool=pad(p.pair_pool.astype(i32), (shape.pairs,)),
@@ -217,10 +228,12 @@ def fill(p, pre, s, links, shape, u, gram) -> Data:
         u_row=u_row.astype(i32), u_col=u_col.astype(i32), u_value=u_value,
         u_by_col=np.argsort(u_col, kind="stable").astype(i32),
         gram_target=target.astype(np.int32 if shape.outputs**2 < 2**31 else np.int64), gram_col=g_col.astype(i32), gram_value=g_value,
+        holdings=holdings,
         limit_sign=pad(np.where(finite_upper, 1.0, -1.0), (shape.limits,), 1.0),
         link_sign_l=pad(np.where(link_finite, 1.0, -1.0), (shape.links,), 1.0),
         link_sign_h=pad(np.asarray(p.link_slack_sign, float), (shape.links,), 1.0),
-        border_row=border_row.astype(i32), cost=cost, rhs=rhs, upper=upper, active=active, bounded=bounded, row_active=row_active,
+        z_active=active.z, limit_local=pad(limit_slack.astype(float), (shape.limits,)), border_row=border_row.astype(i32),
+        cost=flatten(cost), rhs=rhs, upper=flatten(upper), active=flatten(active), bounded=flatten(bounded), row_active=row_active,
     )  # fmt: skip
 
 

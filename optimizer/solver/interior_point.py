@@ -9,20 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from optimizer.program import Multipliers, Plan
-from optimizer.solver import newton
+from optimizer.solver.compiled import Compiled, compile_for
 from optimizer.solver.layout import Layout
+from optimizer.solver.newton import Direction, Residual
 from optimizer.solver.postsolve import complete
-from optimizer.solver.structure import State
+from optimizer.solver.structure import Data, Flat, State
+from optimizer.solver.substitution import Factor
 
-# A corrector costs a fifth of a factorisation. Eight (with weights) took the flagship's short horizon from 38 iterations to 27; the
-# usual two are enough on the reference family.
-CORRECTORS = 8
+# A corrector costs a fifth of a factorisation. On the flagship two took 40 iterations and 24.4 s, three 37 and 24.4 s, eight 37-39 and
+# 28-30 s.
+CORRECTORS = 3
 GOAL_SHARE = 0.03  # of the gap that is asked for: how far mu is driven
-BOLDER = 0.2  # how much longer the step is that a corrector aims at
+BOLDER = 0.4  # how much longer the step is that a corrector aims at; 0.2 took 3-5 iterations more (nine quarters)
+FAILURES = 1  # correctors without gain that are passed over: the next pulls harder at the same products; 0 took 2 more
+OWN_RESIDUAL = 1e-12  # of the acquisitions' equations, in units of a typical cost, at the end; looser while mu or the dual error is large
 REFINEMENT = 1e-9  # residual of the rows, relative to the right-hand side of the Newton system
 UNUSABLE = 1e-7  # a direction that would add a larger relative error to the rows is not taken, unless the rows are worse already
 
@@ -60,15 +65,15 @@ class Iterate:
 
 def interior_point(layout: Layout, max_iterations: int = 100, gap_relative: float = 1e-9) -> Iterator[Iterate]:
     """Yield iterates until progress ends; the first is the starting point (iteration 0)."""
-    shape, data = layout.shape, layout.data
-    state = newton.starting_point(shape, data)
+    k, data = compile_for(layout.shape, layout.data), jax.device_put(layout.data)
+    state = starting_point(k, data)
     steps = (0.0, 0.0, 1.0, 0, 0, 0.0)
     money = layout.scales.money
     offset = fixed_cost(layout)
     stuck = 0
     count = sum(float(a.sum()) for a in (*data.active, *data.bounded))
     for iteration in range(max_iterations + 1):
-        res = newton.residuals(shape, data, state)
+        res = k.residuals(data, state)
         mu = float(res.mu)
         if not np.isfinite(mu):
             return
@@ -77,34 +82,54 @@ def interior_point(layout: Layout, max_iterations: int = 100, gap_relative: floa
             float(res.primal_error), float(res.dual_error), *steps,
         )  # fmt: skip
         least_mu = GOAL_SHARE * gap_relative * max(abs(float(res.primal_cost)), 1e-3) / count
-        f = newton.factor(shape, data, res.theta)
-        targets = newton.affine_targets(shape, data, state)
-        affine = newton.direction(shape, data, state, f, res, *targets, 1e-6)
-        *targets, sigma, _ = newton.mehrotra_targets(shape, data, state, affine, res.mu, jnp.asarray(least_mu))
-        best = newton.direction(shape, data, state, f, res, *targets, REFINEMENT)
+        f = k.factor(data, res.theta, res.mu)
+        targets = k.affine_targets(data, state)
+        affine = direction(k, data, state, f, res, *targets, 1e-6)
+        *targets, sigma, _ = k.mehrotra_targets(data, state, affine, res.mu, jnp.asarray(least_mu))
+        best = direction(k, data, state, f, res, *targets, REFINEMENT)
         rounds = int(affine.rounds) + int(best.rounds)
-        correctors, usable = 0, max(UNUSABLE, 0.1 * float(res.primal_error))
+        correctors, failures, usable = 0, 0, max(UNUSABLE, 0.1 * float(res.primal_error))
         for _ in range(CORRECTORS):
             p, d = float(best.step_primal), float(best.step_dual)
             if min(p, d) > 0.95:
                 break
-            targets = newton.centrality_targets(shape, data, state, best, *targets, sigma * res.mu, jnp.asarray(BOLDER))
-            trial = newton.direction(shape, data, state, f, res, *targets, REFINEMENT)
+            targets = k.centrality_targets(data, state, best, *targets, sigma * res.mu, jnp.asarray(BOLDER))
+            trial = direction(k, data, state, f, res, *targets, REFINEMENT)
             rounds += int(trial.rounds)
             if not float(trial.error) < usable:
                 break
-            trial = newton.weigh(shape, data, state, best, trial)
-            if float(trial.step_primal) < p + 0.01 and float(trial.step_dual) < d + 0.01:
+            trial = k.weigh(data, state, best, trial)
+            if float(trial.step_primal) >= p + 0.01 or float(trial.step_dual) >= d + 0.01:
+                best, correctors = trial, correctors + 1
+            elif (failures := failures + 1) > FAILURES:
                 break
-            best, correctors = trial, correctors + 1
-        p, d = (float(a) for a in newton.step_lengths(shape, data, state, best))
+        p, d = (float(a) for a in k.step_lengths(data, state, best))
         if not np.isfinite(p + d) or not float(best.error) < usable:
             return
-        state = newton.step(shape, data, state, best, p, d)
+        state = k.step(data, state, best, jnp.asarray(p), jnp.asarray(d))
         steps = (p, d, float(sigma), correctors, rounds, float(best.error))
         stuck = stuck + 1 if max(p, d) < 1e-3 else 0
         if stuck >= 5:
             return
+
+
+def direction(
+    k: Compiled, data: Data, s: State, f: Factor, res: Residual, target_lower: Flat, target_upper: Flat, tolerance: float
+) -> Direction:
+    """Newton direction for the given complementarity targets; `tolerance` is relative to the right-hand side of the normal equations."""
+    g, rhs = k.right_hand_side(data, s, res, target_lower, target_upper)
+    own = jnp.maximum(jnp.clip(1e-4 * res.mu, OWN_RESIDUAL, 1e-8), 1e-2 * res.dual_size)
+    solved = k.refine(data, f, rhs, jnp.asarray(tolerance), own)
+    return k.expand(data, s, res, g, solved, (target_lower, target_upper))
+
+
+def starting_point(k: Compiled, data: Data) -> State:
+    """Mehrotra's least-squares point in the scaled space, with every variable and dual lifted off its bound."""
+    f = k.factor(data, data.active, jnp.asarray(1.0))
+    tolerance = jnp.asarray(1e-6), jnp.asarray(1e-6)
+    primal = k.refine(data, f, data.rhs, *tolerance)
+    dual = k.refine(data, f, k.weighted_cost(data), *tolerance)
+    return k.lift(data, primal.y, dual.y)
 
 
 def fixed_cost(layout: Layout) -> float:

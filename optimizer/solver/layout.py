@@ -7,20 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from optimizer.program import Multipliers, Plan, Program
-from optimizer.solver.fill import LinkLayout, fill, no_width
+from optimizer.solver.fill import LinkLayout, equality_limits, fill
+from optimizer.solver.holdings import find_holdings, no_holdings
 from optimizer.solver.presolve import Presolved, presolve
 from optimizer.solver.scaling import Scales, make_scales
-from optimizer.solver.structure import Columns, Data, Rows, Shape
+from optimizer.solver.structure import Data, Flat, Rows, Shape, unflatten
 
 
 def bucket(n: int) -> int:
-    """Padded size: small sizes share a few buckets, large ones waste at most an eighth."""
+    """Padded size: small sizes share a few buckets, large ones waste at most a sixteenth. The padding costs time, never digits."""
     if n <= 0:
         return 0
-    for size in (1, 4, 8, 16, 24, 32):
-        if n <= size:
-            return size
-    step = 2 ** (int(np.ceil(np.log2(n))) - 4)
+    if n <= 4:
+        return 1 if n == 1 else 4
+    step = max(8, 2 ** (int(np.ceil(np.log2(n))) - 5))
     return int(-(-n // step) * step)
 
 
@@ -34,10 +34,10 @@ class Layout:
     shape: Shape
     data: Data
 
-    def plan(self, v: Columns) -> Plan:
+    def plan(self, v: Flat) -> Plan:
         """Program-shaped values of a scaled point (may violate rows by the solver's error: repair follows)."""
         p, s = self.program, self.scales
-        v = Columns(*(np.asarray(a, float) for a in v))
+        v = unflatten(self.shape, Flat(*(np.asarray(a, float) for a in v)))
         n, b = p.nodes, p.blocks
         work = s.work[p.pair_stream]
         z = self.presolved.z_lower + np.where(self.presolved.z_fixed, 0.0, v.z[: p.acquisitions] * s.z)
@@ -71,12 +71,28 @@ def make_layout(p: Program) -> Layout:
     links = LinkLayout.of(p)
     shape = padded_shape(p, pre, links)
     u = outputs_matrix(p, s, ~pre.z_fixed, shape)
-    shape = shape._replace(outputs_nnz=max(shape.outputs_nnz, bucket(len(u[2]))))
-    gram = None
+    shape = shape._replace(outputs_nnz=max(shape.outputs_nnz, 2 ** int(np.ceil(np.log2(max(len(u[2]), 128))))))
+    gram, holdings = None, None
     if not shape.acquisition_space:
         gram = gram_triples(*u)
         shape = shape._replace(gram_nnz=max(shape.gram_nnz, bucket(len(gram[0]))))
-    return Layout(p, pre, s, shape, fill(p, pre, s, links, shape, u, gram))
+    elif shape.acquisitions > SMALL[-1]["acquisitions"]:  # below, the dense product is as fast, and one shape serves all
+        holdings = find_holdings(*u, shape)
+        if holdings is not None:
+            shape = shape._replace(members=holdings.members.shape[1])
+    data = fill(p, pre, s, links, shape, u, gram, holdings or no_holdings())
+    if shape.acquisitions > SMALL[-1]["acquisitions"] or shape.nodes > SMALL[-1]["nodes"]:
+        shape, data = without_unused_bounds(shape, data)
+    return Layout(p, pre, s, shape, data)
+
+
+def without_unused_bounds(shape: Shape, data: Data) -> tuple[Shape, Data]:
+    """Placement without any upper bound keeps one entry of it."""
+    if data.bounded.x.any():
+        return shape, data
+    corner = (slice(0, 1),) * 3
+    upper, bounded = (tree._replace(x=tree.x[corner]) for tree in (data.upper, data.bounded))
+    return shape._replace(x_bounded=False), data._replace(upper=upper, bounded=bounded)
 
 
 # Programs that fit are all padded to one of these, so that a session of small cases compiles once or twice; a factorisation of such a size
@@ -84,11 +100,11 @@ def make_layout(p: Program) -> Layout:
 SMALL = (
     {
         "pairs": 32, "served": 8, "deferrable": 4, "pools": 8, "sides": 2, "blocks": 4, "nodes": 32, "states": 8, "acquisitions": 64,
-        "limits": 32, "outputs_nnz": 512, "gram_nnz": 8192,
+        "limits": 32, "outputs_nnz": 512, "gram_nnz": 0,
     },
     {
         "pairs": 64, "served": 16, "deferrable": 8, "pools": 16, "sides": 4, "blocks": 4, "nodes": 64, "states": 16, "acquisitions": 128,
-        "limits": 64, "outputs_nnz": 1024, "gram_nnz": 16384,
+        "limits": 64, "outputs_nnz": 1024, "gram_nnz": 0,
     },
 )  # fmt: skip
 SMALL_LINKS = {"links": 32, "slots": 8, "scenarios": 8, "links_per_scenario": 4, "border": 8}
@@ -100,20 +116,20 @@ def padded_shape(p: Program, pre: Presolved, links: LinkLayout) -> Shape:
         "pairs": p.pairs, "served": p.served, "deferrable": p.deferrable, "pools": p.pools, "sides": p.sides, "blocks": p.blocks,
         "nodes": p.nodes, "states": p.states, "acquisitions": p.acquisitions, "limits": p.limits,
     }  # fmt: skip
+    border = int((p.link_scenario < 0).sum() + equality_limits(p, pre).sum())
     linked = {
         "links": p.links, "slots": links.slots, "scenarios": links.scenarios, "links_per_scenario": links.per_scenario,
-        "border": int((p.link_scenario < 0).sum()),
+        "border": border,
     }  # fmt: skip
-    equalities = bool((pre.limit_active & no_width(p.limit_lower, p.limit_upper)).any())
     for small in SMALL:
         if all(n <= small[k] for k, n in need.items()) and all(n <= SMALL_LINKS[k] for k, n in linked.items()):
-            linked = SMALL_LINKS if p.links else dict.fromkeys(SMALL_LINKS, 0)
-            # Over outputs: it serves equality limits too, and at this size nothing is lost.
-            return Shape(**small, **linked, acquisition_space=False)
+            linked = dict(SMALL_LINKS) if p.links else dict.fromkeys(SMALL_LINKS, 0)
+            linked["border"] = border and SMALL_LINKS["border"]
+            return Shape(**small, **linked, acquisition_space=True, members=0, x_bounded=True)
     exact = {"sides": p.sides, "blocks": p.blocks}
     sizes = {k: bucket(n) for k, n in (need | linked).items()} | exact
-    shape = Shape(**sizes, outputs_nnz=0, gram_nnz=0, acquisition_space=False)
-    return shape._replace(acquisition_space=shape.acquisitions <= shape.outputs and not equalities)
+    shape = Shape(**sizes, outputs_nnz=0, gram_nnz=0, acquisition_space=False, members=0, x_bounded=True)
+    return shape._replace(acquisition_space=shape.acquisitions <= shape.outputs)
 
 
 def outputs_matrix(p: Program, s: Scales, free: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

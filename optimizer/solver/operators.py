@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from kernels.segments import segment_sum
-from optimizer.solver.structure import Array, Columns, Data, Rows, Shape
+from optimizer.solver.structure import Array, Columns, Data, Flat, Rows, Shape, unflatten, z_slice
 
 
 def outputs(shape: Shape, data: Data, z: Array) -> Array:
@@ -41,8 +41,14 @@ def pair_coefficient(shape: Shape, data: Data) -> Array:
     return served + deferrable * data.h[None]
 
 
-def apply(shape: Shape, data: Data, v: Columns) -> Rows:
+def flatten(columns: Columns) -> Flat:
+    """The kinds other than placement end to end."""
+    return Flat(columns.x, jnp.concatenate([a.reshape(-1) for a in columns[1:]]))
+
+
+def apply(shape: Shape, data: Data, flat: Flat) -> Rows:
     """A v."""
+    v = unflatten(shape, flat)
     streams = shape.served + shape.deferrable
     by_stream = segment_sum(v.x, data.pair_stream, streams + 1)
     demand = by_stream[: shape.served] + v.u
@@ -64,7 +70,7 @@ def apply(shape: Shape, data: Data, v: Columns) -> Rows:
     return jax.tree.map(jnp.multiply, rows, data.row_active)
 
 
-def transpose(shape: Shape, data: Data, y: Rows) -> Columns:
+def transpose(shape: Shape, data: Data, y: Rows) -> Flat:
     """A' y."""
     y = jax.tree.map(jnp.multiply, y, data.row_active)
     nodes = shape.nodes
@@ -82,7 +88,8 @@ def transpose(shape: Shape, data: Data, y: Rows) -> Columns:
         u = u + (data.slot_u * price[:, None, None, :]).sum(0)
         ud = ud + (data.slot_ud * price[:, None, :]).sum(0)
     z = outputs_transpose(shape, data, row_outputs(shape, data, y))
-    return Columns(x, u, ud, r, s, y.side, -y.side, z, data.limit_sign * y.limit, data.link_sign_l * y.link, data.link_sign_h * y.link)
+    limit, low, high = data.limit_sign * y.limit, data.link_sign_l * y.link, data.link_sign_h * y.link
+    return flatten(Columns(x, u, ud, r, s, y.side, -y.side, z, limit, low, high))
 
 
 def row_outputs(shape: Shape, data: Data, y: Rows) -> Array:
@@ -107,16 +114,26 @@ def output_rows(shape: Shape, data: Data, o: Array) -> Rows:
     )
 
 
-def system(shape: Shape, data: Data, theta: Columns, y: Rows, z: Array) -> tuple[Rows, Array]:
+def system(shape: Shape, data: Data, theta: Flat, y: Rows, z: Array) -> tuple[Rows, Array]:
     """(N0' y + A_z z, A_z' y - Theta_z^-1 z): see `factor.solve`. Inactive rows carry the identity."""
     prices = transpose(shape, data, y)
-    columns = jax.tree.map(jnp.multiply, theta, prices)._replace(z=z)
-    product = apply(shape, data, columns)
+    product = apply(shape, data, with_z(shape, jax.tree.map(jnp.multiply, theta, prices), z))
     rows = jax.tree.map(lambda p, active, v: p + (1.0 - active) * v, product, data.row_active, y)
-    own = data.active.z * (prices.z - z / jnp.where(theta.z > 0, theta.z, 1.0))
+    theta_z = z_of(shape, theta)
+    own = data.z_active * (z_of(shape, prices) - z / jnp.where(theta_z > 0, theta_z, 1.0))
     return rows, own
 
 
-def dot(a: Rows | Columns, b: Rows | Columns) -> Array:
+def z_of(shape: Shape, flat: Flat) -> Array:
+    """[Z] the acquisitions' part."""
+    return flat.rest[z_slice(shape)]
+
+
+def with_z(shape: Shape, flat: Flat, z: Array) -> Flat:
+    """The same with another part for the acquisitions."""
+    return flat._replace(rest=flat.rest.at[z_slice(shape)].set(z))
+
+
+def dot(a: Rows | Flat, b: Rows | Flat) -> Array:
     """Inner product over all leaves."""
     return sum(jnp.vdot(p, q) for p, q in zip(a, b, strict=True))

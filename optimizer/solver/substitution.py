@@ -7,10 +7,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from kernels.blocked import Blocked, blocked_solve
 from kernels.cells import times, times_transposed
 from kernels.segments import segment_sum
-from optimizer.solver.operators import output_rows, outputs, outputs_transpose, pair_coefficient, row_outputs, split_outputs
-from optimizer.solver.structure import Array, Columns, Data, Rows, Shape
+from optimizer.solver.operators import output_rows, outputs, outputs_transpose, pair_coefficient, row_outputs, split_outputs, z_of
+from optimizer.solver.structure import Array, Data, Flat, Rows, Shape
 
 INNER = 1  # rounds of refinement of the inner inverse; none ended the iteration at a gap of 1e-6, one at 1e-9, two no better
 
@@ -18,7 +19,7 @@ INNER = 1  # rounds of refinement of the inner inverse; none ended the iteration
 class Factor(NamedTuple):
     """Everything that a solve needs; V = Wd + K rows shared by the blocks of a node, M linking slots."""
 
-    theta: Columns
+    theta: Flat
     pool: Array  # [G, B, N] pool diagonal
     served: Array  # [N, B, Ws, Ws] inverse Cholesky factor of the served streams
     shared_served: Array  # [N, B, Ws, V+M] served factor times the coupling of shared rows
@@ -26,9 +27,9 @@ class Factor(NamedTuple):
     shared: Array  # [N, V, V] inverse Cholesky factor
     slot_shared: Array  # [N, V, M] shared factor times the coupling of slots
     link: Array  # [scenarios, Rs, Rs] inverse Cholesky factor
-    inner: Array  # inverse Cholesky factor of the inner system, over outputs or over acquisitions
+    inner: Blocked  # of the inner system, over outputs or over acquisitions
     left: Array  # L: [Q, G', G'] (block diagonal) or [O, O]; unused over acquisitions
-    limit: Array  # [L] diagonal of N0 for inequality limits; 1 for border and padding
+    limit: Array  # [L] diagonal of N0 for limits with a slack; 1 for border and padding
     gram: Array  # [O, O] G; unused over acquisitions
     border_rows: Rows  # leaves [border, ...]: columns of the rest under each border row
     border_solved: Rows  # leaves [border, ...]
@@ -59,22 +60,18 @@ def apply_left(shape: Shape, left: Array, root: Array, vector: Array) -> Array:
     return jnp.concatenate([top, vector[held_size : held_size + shape.limits] * root, jnp.zeros_like(vector[held_size + shape.limits :])])
 
 
-def twice(inverse: Array, vector: Array) -> Array:
-    """T' T vector for an inverse Cholesky factor T."""
-    return times_transposed(inverse, times(inverse, vector))
-
-
 def inner_solve(shape: Shape, data: Data, f: Factor, g: Array, rhs_z: Array) -> tuple[Array, Array, Array | None]:
     """z of (Theta_z^-1 + U' S U) z = U' g - rhs_z; v = U z; and the outputs' prices g - S v where they come without a subtraction."""
     if shape.acquisition_space:
-        z = twice(f.inner, outputs_transpose(shape, data, g) - rhs_z) * data.active.z
+        z = blocked_solve(f.inner, outputs_transpose(shape, data, g) - rhs_z) * data.z_active
         return outputs(shape, data, z), z, None
-    shift = outputs(shape, data, f.theta.z * rhs_z)
+    theta_z = z_of(shape, f.theta)
+    shift = outputs(shape, data, theta_z * rhs_z)
     if shape.scenarios:
         left, inverse = f.left
 
         def approximate(residual):
-            return left @ twice(f.inner, inverse @ residual)
+            return left @ blocked_solve(f.inner, inverse @ residual)
 
         def compliance(v):
             return left @ (left.T @ v)
@@ -83,7 +80,7 @@ def inner_solve(shape: Shape, data: Data, f: Factor, g: Array, rhs_z: Array) -> 
         reciprocal = jnp.where(root > 0, 1.0 / jnp.where(root > 0, root, 1.0), 0.0)
 
         def approximate(residual):
-            small = twice(f.inner, apply_left(shape, inverse, reciprocal, residual))
+            small = blocked_solve(f.inner, apply_left(shape, inverse, reciprocal, residual))
             return apply_left(shape, left, root, small)
 
         def compliance(v):
@@ -94,7 +91,7 @@ def inner_solve(shape: Shape, data: Data, f: Factor, g: Array, rhs_z: Array) -> 
     price = approximate(g)
     for _ in range(INNER):
         price = price + approximate(g - price - compliance(f.gram @ price))
-    return f.gram @ price - shift, f.theta.z * (outputs_transpose(shape, data, price) - rhs_z), price
+    return f.gram @ price - shift, theta_z * (outputs_transpose(shape, data, price) - rhs_z), price
 
 
 def solve_recourse(shape: Shape, data: Data, f: Factor, rhs: Rows) -> Rows:
@@ -132,7 +129,7 @@ def solve_recourse(shape: Shape, data: Data, f: Factor, rhs: Rows) -> Rows:
         times_transposed(f.shared_pool, jnp.broadcast_to(both[:, None, :], (shape.nodes, shape.blocks, both.shape[1])))
     )
     capacity = (rhs.capacity - pull) / f.pool * data.row_active.capacity
-    return Rows(demand, deferred, capacity, side, rhs.limit / f.limit * data.row_active.limit, link)
+    return Rows(demand, deferred, capacity, side, rhs.limit / f.limit * data.limit_local, link)
 
 
 def slot_rhs(shape: Shape, data: Data, link: Array) -> Array:
@@ -156,15 +153,24 @@ def solve_links(shape: Shape, data: Data, f: Factor, rhs_link: Array, reduced: A
 
 def solve_rest(shape: Shape, data: Data, f: Factor, rhs: Rows, rhs_z: Array) -> tuple[Rows, Array]:
     """All rows but the border; and z = Theta_z (A_z' y - rhs_z), found without going through y."""
-    y = solve_recourse(shape, data, f, rhs)
-    v, z, price = inner_solve(shape, data, f, row_outputs(shape, data, y), rhs_z)
-    push = solve_recourse(shape, data, f, output_rows(shape, data, v))
-    y = jax.tree.map(jnp.subtract, y, push)
-    if price is None:
+
+    def couple(y: Rows) -> tuple[Rows, Array, Array]:
+        v, z, price = inner_solve(shape, data, f, row_outputs(shape, data, y), rhs_z)
+        return output_rows(shape, data, -v), z, jnp.zeros(0, z.dtype) if price is None else price
+
+    def stage(k: Array, carry):  # forward and back through the nodes: one loop, so that it is compiled once
+        y, rhs, z, price = carry
+        y = jax.tree.map(jnp.add, y, solve_recourse(shape, data, f, rhs))
+        return y, *jax.lax.cond(k == 0, lambda: couple(y), lambda: (rhs, z, price))
+
+    zero = jax.tree.map(jnp.zeros_like, rhs)
+    price = jnp.zeros(0 if shape.acquisition_space else shape.outputs, rhs_z.dtype)
+    y, _, z, price = jax.lax.fori_loop(0, 2, stage, (zero, rhs, jnp.zeros_like(rhs_z), price))
+    if shape.acquisition_space:
         return y, z
     _, limits, links = split_outputs(shape, price)
     local = (data.link_scenario < shape.scenarios).astype(links.dtype) * data.row_active.link
-    return y._replace(limit=limits * data.row_active.limit, link=links * local), z
+    return y._replace(limit=limits * data.limit_local, link=links * local), z
 
 
 def border_mask(shape: Shape, data: Data) -> Rows:
@@ -194,7 +200,8 @@ def solve(shape: Shape, data: Data, f: Factor, rhs: Rows, rhs_z: Array) -> tuple
     rest = jax.tree.map(lambda p, m: p * (1.0 - m), rhs, mask)
     y, z = solve_rest(shape, data, f, rest, rhs_z)
     # a border row sees z = Theta_z (A_z' y - rhs_z), the columns in border_rows only Theta_z A_z' y
-    shift = outputs(shape, data, f.theta.z * rhs_z)[shape.states * (shape.pools + shape.sides) :]
+    theta_z = z_of(shape, f.theta)
+    shift = outputs(shape, data, theta_z * rhs_z)[shape.states * (shape.pools + shape.sides) :]
     shift = jnp.concatenate([shift, jnp.zeros(1, shift.dtype)])[data.border_row]
     reduced = (
         border_values(shape, data, rhs)
@@ -205,5 +212,5 @@ def solve(shape: Shape, data: Data, f: Factor, rhs: Rows, rhs_z: Array) -> tuple
     y = jax.tree.map(lambda p, s: p - jnp.tensordot(own, s, 1), y, f.border_solved)
     both = jnp.zeros(shape.limits + shape.links + 1, own.dtype).at[data.border_row].add(own)[: shape.limits + shape.links]
     held = jnp.zeros(shape.states * (shape.pools + shape.sides), own.dtype)
-    z = z - own @ f.border_z + f.theta.z * outputs_transpose(shape, data, jnp.concatenate([held, both]))
+    z = z - own @ f.border_z + theta_z * outputs_transpose(shape, data, jnp.concatenate([held, both]))
     return y._replace(limit=y.limit + both[: shape.limits], link=y.link + both[shape.limits :]), z

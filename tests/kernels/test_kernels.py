@@ -7,6 +7,7 @@ from fractions import Fraction
 import jax.numpy as jnp
 import numpy as np
 
+from kernels import blocked
 from kernels.cells import inverse_factor, schur
 from kernels.segments import exclusive_of_group, segment_sum
 
@@ -36,3 +37,22 @@ def test_inverse_factor_and_schur() -> None:
     coupling, diagonal = rng.normal(size=(2, 3, 4, 5)), rng.uniform(1, 2, (2, 3, 5))
     want = -np.einsum("nbig,nbg,nbjg->nbij", coupling, 1 / diagonal, coupling)
     np.testing.assert_allclose(schur(jnp.asarray(coupling), jnp.asarray(diagonal)), want, atol=1e-12)
+
+
+def test_the_blocked_factor_solves_across_its_blocks(monkeypatch) -> None:
+    monkeypatch.setattr(blocked, "BLOCK", 7)
+    rng = np.random.default_rng(2)
+    root = rng.normal(size=(30, 30)) * 10.0 ** rng.uniform(-4, 4, (30, 1))
+    matrix, want = root @ root.T, rng.normal(size=30)
+    f = blocked.blocked_factor(jnp.asarray(matrix), (0.0, 1e-10))
+    assert len(f.inverse) == 5
+    got = blocked.blocked_solve(f, jnp.asarray(matrix @ want))
+    np.testing.assert_allclose(matrix @ got, matrix @ want, rtol=1e-8, atol=1e-8 * np.abs(matrix @ want).max())
+
+
+def test_the_blocked_factor_of_a_singular_matrix_is_that_of_its_shift() -> None:
+    matrix = np.ones((6, 6))
+    f = blocked.blocked_factor(jnp.asarray(matrix), (0.0, 1e-6))
+    vector = np.arange(6.0)
+    got = np.asarray(blocked.blocked_solve(f, jnp.asarray(vector)))
+    np.testing.assert_allclose((matrix + 1e-6 * np.eye(6)) @ got, vector, atol=1e-8)
