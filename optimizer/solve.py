@@ -9,15 +9,19 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from optimizer.devices import prepare
 from optimizer.program import Program
 from optimizer.program.certificate import Certificate, Status, certify, infeasible_certificate
 from optimizer.program.infeasible import Infeasibility, find_infeasibility
+from optimizer.program.tidy import without_dust
 from optimizer.settings import Settings
 
 PATIENCE = 6  # certified attempts without progress before the solver is stopped
+POLISH = 3  # iterations after the goal, to get rid of tiny orders
 ATTEMPT_FACTOR = 100.0  # the certificate is asked once the solver's own gap is within this factor of the goal
 
 
@@ -84,12 +88,19 @@ def solve(program: Program, settings: Settings | None = None) -> Solution:
 
 
 def _iterate(program: Program, settings: Settings, session, certify_seconds: float) -> Solution:
+    from optimizer.solver.compiled import compile_for, forget
     from optimizer.solver.interior_point import interior_point
     from optimizer.solver.layout import make_layout
 
     began = time.perf_counter()
+    if session.crowded():
+        forget()
     with session.counting() as counter:
         layout = make_layout(program)
+        start = time.perf_counter()
+        with _working(settings, "compiling"):
+            compile_for(layout.shape, layout.data)
+        compile_seconds = time.perf_counter() - start
         best = _Best(program, settings.gap_relative)
         log: list[LogLine] = []
         iteration = 0
@@ -112,13 +123,16 @@ def _iterate(program: Program, settings: Settings, session, certify_seconds: flo
                     print(line, file=sys.stderr)
                 advance(iterate.gap_estimate if attempt is None else attempt)
                 best.remember(iterate)
-                if best.done or best.stale >= PATIENCE:
+                start = time.perf_counter()
+                finished = best.finished()
+                certify_seconds += time.perf_counter() - start
+                if finished or best.stale >= PATIENCE:
                     break
         start = time.perf_counter()
         certificate = best.final()
         certify_seconds += time.perf_counter() - start
     total = time.perf_counter() - began
-    seconds = {"compile": counter.seconds, "solve": max(0.0, total - counter.seconds - certify_seconds), "certify": certify_seconds}
+    seconds = {"compile": compile_seconds, "solve": max(0.0, total - compile_seconds - certify_seconds), "certify": certify_seconds}
     return Solution(certificate, iteration, seconds, tuple(log), counter.count, None, session.device, session.versions)
 
 
@@ -132,10 +146,21 @@ class _Best:
         self.likely = None
         self.merit = math.inf
         self.considered = -1
+        self.polished = 0
 
     @property
     def done(self) -> bool:
         return self.certificate is not None and self.certificate.status is Status.CERTIFIED
+
+    def finished(self) -> bool:
+        """Certified, and without orders that are too small to matter; some more iterations are spent on the latter, as they shrink by a
+        decade in each."""
+        if not self.done:
+            return False
+        assert self.certificate is not None
+        clean = without_dust(self.program, self.certificate, self.tolerance)
+        self.certificate, self.polished = clean or self.certificate, self.polished + 1
+        return clean is not None or self.polished > POLISH
 
     def remember(self, iterate) -> None:
         """Keep the iterate that looks best by its own gap and errors, in case none comes close enough to be certified on the way."""
@@ -168,6 +193,18 @@ class _Best:
             self.consider(self.likely)
         assert self.certificate is not None
         return self.certificate
+
+
+@contextmanager
+def _working(settings: Settings, what: str) -> Iterator[None]:
+    """A spinner on standard error while something of unknown length runs."""
+    if not settings.progress or settings.verbose:
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
 
 
 class _progress:
