@@ -67,8 +67,11 @@ def run_plan(options: argparse.Namespace) -> int:
     from optimizer.report.summary import plan_page
 
     plan = optimizer.plan(options.case, settings)
+    began = time.perf_counter()
     try:
         where = None if options.out is None else str(plan.write(options.out))
+        if where is not None:
+            plan.seconds["write"] = time.perf_counter() - began
     except OSError as error:  # the answer took minutes: it is shown all the same
         print_page(plan_page(plan), sys.stdout)
         print(f"capacity: the results could not be written to {options.out}: {_one_line(error)}", file=sys.stderr)

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow
+from pyarrow import csv, parquet
 
 from optimizer.report.frames import records, sums
 
@@ -103,8 +105,9 @@ def write_plan(plan: Plan, directory: str | Path) -> Path:
     stage = Path(tempfile.mkdtemp(prefix=".plan.", dir=target if target.exists() else target.parent))
     try:
         for name, frame in plan.tables().items():
-            frame.to_csv(stage / f"{name}.csv", index=False)
-            frame.to_parquet(stage / f"{name}.parquet", index=False)
+            table = pyarrow.Table.from_pandas(frame, preserve_index=False)
+            csv.write_csv(table, stage / f"{name}.csv", csv.WriteOptions(quoting_style="needed"))
+            parquet.write_table(table, stage / f"{name}.parquet")
         (stage / PLAN_FILE).write_text(json_text(plan_document(plan)), encoding="utf-8")
         _publish(stage, target)
     finally:
