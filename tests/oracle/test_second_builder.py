@@ -47,15 +47,7 @@ def test_program_has_the_same_bounds(path: Path) -> None:
     assert upper == pytest.approx(np.sort(list(second(path).upper.values())), rel=1e-9)
 
 
-# The last digits run out on these two: 1.0e-8 and 1.3e-8 of the optimum, where 1e-8 is asked (the certified brackets hold).
-SHORT_OF_A_DIGIT = pytest.mark.xfail(reason="the solver stops 1.0-1.3e-8 from the optimum", strict=False)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(p, marks=SHORT_OF_A_DIGIT) if p.stem in ("12_available_total", "31_share_total_chips") else p for p in PLANNED],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.parametrize("path", PLANNED, ids=lambda path: path.stem)
 def test_plan_has_the_same_optimum(path: Path) -> None:
     """The product from end to end: its two bounds hold the optimum between them, and both are within 1e-8 of it."""
     import optimizer

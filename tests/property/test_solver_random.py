@@ -16,14 +16,7 @@ GAP = 1e-6
 shapes: set = set()
 
 
-# Short of the bar: rows over several scenarios go through a dense border whose digits run out first, and one CVaR program stops early.
-SHORT = {
-    "tree_all_rows": pytest.mark.xfail(reason="rows over several scenarios: 2 of 5 stop at a certified gap of 1.1e-6", strict=False),
-    "cvar": pytest.mark.xfail(reason="seed 8 of 15 stops at a certified gap of 9e-6", strict=False),
-}
-
-
-@pytest.mark.parametrize("family", [pytest.param(f, marks=SHORT.get(f, ())) for f in sorted(FAMILIES)])
+@pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_the_certified_plan_brackets_the_optimum(family: str) -> None:
     missed = []
     for seed in range(SEEDS):
