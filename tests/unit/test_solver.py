@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from optimizer.program.certificate import Status
 from optimizer.settings import Settings
 from optimizer.solve import solve
 from optimizer.solver import interior_point, newton, substitution
@@ -104,3 +105,17 @@ def test_gmres_solves_what_a_wrong_preconditioner_does_not() -> None:
     assert int(rounds) <= ROUNDS
     assert float(jnp.linalg.norm(jnp.asarray(matrix) @ x - matrix @ want)) <= 1e-6 * np.linalg.norm(matrix @ want)
     assert float(left) >= 0
+
+
+@pytest.mark.parametrize("family", ["tree", "linking", "cvar"])
+def test_the_coupling_closed_over_outputs_finds_the_same_optimum(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What programs with more acquisitions than outputs take."""
+    program = random_program(1, **FAMILIES[family])
+    settings = Settings(gap_relative=1e-7)
+    over_acquisitions = solve(program, settings)
+    real = layouts.padded_shape
+    monkeypatch.setattr(layouts, "padded_shape", lambda *a: real(*a)._replace(acquisition_space=False))
+    assert not make_layout(program).shape.acquisition_space
+    over_outputs = solve(program, settings)
+    assert over_acquisitions.status is over_outputs.status is Status.CERTIFIED
+    assert over_outputs.certificate.objective == pytest.approx(over_acquisitions.certificate.objective, rel=2e-7)
