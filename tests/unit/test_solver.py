@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from optimizer import devices
 from optimizer.program.certificate import Status
 from optimizer.settings import Settings
 from optimizer.solve import solve
-from optimizer.solver import interior_point, newton, substitution
+from optimizer.solver import compiled, interior_point, newton, substitution
 from optimizer.solver import layout as layouts
 from optimizer.solver.layout import bucket, make_layout
 from optimizer.solver.operators import apply, dot, system, transpose
@@ -119,3 +120,16 @@ def test_the_coupling_closed_over_outputs_finds_the_same_optimum(family: str, mo
     over_outputs = solve(program, settings)
     assert over_acquisitions.status is over_outputs.status is Status.CERTIFIED
     assert over_outputs.certificate.objective == pytest.approx(over_acquisitions.certificate.objective, rel=2e-7)
+
+
+def test_compiled_code_is_dropped_when_the_process_is_crowded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same answer, from code that is loaded anew, and no compilation."""
+    program = random_program(0, **FAMILIES["plain"])
+    first = solve(program, Settings())
+    kept = compiled._compile.cache_info().currsize
+    monkeypatch.setattr(devices, "MOST_MAPS", 0.0)
+    again = solve(program, Settings())
+    assert kept >= 1
+    assert compiled._compile.cache_info().currsize == 1
+    assert again.compilations == 0
+    assert again.certificate.objective == first.certificate.objective
