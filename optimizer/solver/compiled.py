@@ -9,11 +9,10 @@ import gc
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from optimizer.solver import newton
 from optimizer.solver.refinement import refine
@@ -68,13 +67,17 @@ def forget() -> None:
 def _compile(key: _Key) -> Compiled:
     shape, data = key.shape, key.data
     number = jax.ShapeDtypeStruct((), data.a.dtype)
-    factor = jax.eval_shape(lambda d, t, m: newton.factor(shape, d, t, m), data, data.active, number)
-    state = jax.eval_shape(lambda d, y: newton.lift(shape, d, y, y), data, data.rhs)
-    residual = jax.eval_shape(lambda d, s: newton.residuals(shape, d, s), data, state)
-    solved = jax.eval_shape(lambda d, f: refine(shape, d, f, d.rhs, jnp.zeros(()), jnp.zeros(())), data, factor)
-    targets = jax.eval_shape(lambda d, s: newton.affine_targets(shape, d, s), data, state)
-    g, rhs = jax.eval_shape(lambda d, s, r, t: newton.right_hand_side(shape, d, s, r, *t), data, state, residual, targets)
-    direction = jax.eval_shape(lambda *a: newton.expand(shape, *a[:-1], (a[-1][0], a[-1][1])), data, state, residual, g, solved, targets)
+
+    def result_of(function: Callable, *arguments):  # shapes and types only
+        return jax.eval_shape(partial(function, shape), data, *arguments)
+
+    factor = result_of(newton.factor, data.active, number)
+    state = result_of(newton.lift, data.rhs, data.rhs)
+    residual = result_of(newton.residuals, state)
+    solved = result_of(refine, factor, data.rhs, number, number)
+    targets = result_of(newton.affine_targets, state)
+    g, rhs = result_of(newton.right_hand_side, state, residual, *targets)
+    direction = result_of(newton.expand, state, residual, g, solved, targets)
     arguments = Compiled(
         factor=(data.active, number),
         refine=(factor, rhs, number, number),

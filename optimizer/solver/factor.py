@@ -20,8 +20,8 @@ import jax.numpy as jnp
 from kernels.blocked import blocked_factor
 from kernels.cells import SHIFTS, inverse_factor, schur
 from kernels.segments import exclusive_of_group, segment_sum
-from optimizer.solver.operators import apply, flatten, outputs_transpose, pair_coefficient, transpose, with_z, z_of
-from optimizer.solver.structure import Array, Columns, Data, Flat, Shape, unflatten
+from optimizer.solver.operators import apply, outputs_transpose, pair_coefficient, transpose, with_z, z_of
+from optimizer.solver.structure import Array, Columns, Data, Flat, Shape, flatten, unflatten
 from optimizer.solver.substitution import Factor, apply_left_transposed, border_mask, nodes_first, solve_rest
 
 # Added to the diagonal of every row, in scaled units: a proximal term in y (Friedlander and Orban 2012), which leaves a step short of the
@@ -109,7 +109,7 @@ def factor(shape: Shape, data: Data, flat: Flat, mu: Array) -> Factor:
     inner, left, gram = close_coupling(shape, data, theta, state_schur, link_outputs, data.limit_local / limit)
     empty = jax.tree.map(lambda r: jnp.zeros((shape.border, *r.shape), r.dtype), data.rhs)
     result = Factor(
-        flatten(theta), pool_safe, served_inverse, shared_served, shared_pool, shared_inverse, slot_shared, link_inverse, inner, left,
+        flatten(theta, jnp), pool_safe, served_inverse, shared_served, shared_pool, shared_inverse, slot_shared, link_inverse, inner, left,
         limit, gram, empty, empty, jnp.zeros((shape.border, shape.acquisitions), a.dtype), jnp.zeros((shape.border, shape.border), a.dtype),
     )  # fmt: skip
     return add_border(shape, data, result) if shape.border else result

@@ -8,7 +8,7 @@ import numpy as np
 
 from optimizer.program import Program, Sparse
 from optimizer.solver.presolve import Presolved
-from optimizer.solver.structure import Columns, Data, Flat, Rows
+from optimizer.solver.structure import Columns, Data, Rows, flatten
 
 
 def pad(array: np.ndarray, shape: tuple[int, ...], fill: float = 0.0) -> np.ndarray:
@@ -24,11 +24,6 @@ def no_width(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
         & np.isfinite(lower)
         & (upper - lower <= 1e-12 * np.maximum(1.0, np.abs(np.where(np.isfinite(upper), upper, 0.0))))
     )
-
-
-def flatten(columns: Columns) -> Flat:
-    """The kinds other than placement end to end."""
-    return Flat(columns.x, np.concatenate([a.reshape(-1) for a in columns[1:]]))
 
 
 def equality_limits(p: Program, pre: Presolved) -> np.ndarray:
@@ -233,7 +228,8 @@ def fill(p, pre, s, links, shape, u, gram, holdings) -> Data:
         link_sign_l=pad(np.where(link_finite, 1.0, -1.0), (shape.links,), 1.0),
         link_sign_h=pad(np.asarray(p.link_slack_sign, float), (shape.links,), 1.0),
         z_active=active.z, limit_local=pad(limit_slack.astype(float), (shape.limits,)), border_row=border_row.astype(i32),
-        cost=flatten(cost), rhs=rhs, upper=flatten(upper), active=flatten(active), bounded=flatten(bounded), row_active=row_active,
+        cost=flatten(cost, np), rhs=rhs, upper=flatten(upper, np), active=flatten(active, np), bounded=flatten(bounded, np),
+        row_active=row_active,
     )  # fmt: skip
 
 

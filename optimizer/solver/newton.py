@@ -219,9 +219,9 @@ def affine_targets(shape: Shape, data: Data, s: State) -> tuple[Flat, Flat]:
 
 
 @partial(jax.jit, static_argnums=0)
-def mehrotra_targets(shape: Shape, data: Data, s: State, d: Direction, mu: Array, least_mu: Array) -> tuple[Flat, Flat, Array, Array]:
+def mehrotra_targets(shape: Shape, data: Data, s: State, d: Direction, mu: Array, least_mu: Array) -> tuple[Flat, Flat, Array]:
     """Centring by (mu_affine / mu)^3, at most MOST_CENTRING and not below least_mu (what the goal needs: going further only costs digits),
-    and the second-order term of the affine direction; also sigma and mu_affine."""
+    and the second-order term of the affine direction; also sigma."""
     del shape
     lower = [dot(mul(s.v, data.active), s.zl), dot(d.dv, s.zl), dot(s.v, d.dzl), dot(d.dv, d.dzl)]
     upper = [dot(mul(s.w, data.bounded), s.zu), dot(d.dw, s.zu), dot(s.w, d.dzu), dot(d.dw, d.dzu)]
@@ -232,7 +232,7 @@ def mehrotra_targets(shape: Shape, data: Data, s: State, d: Direction, mu: Array
     sigma = jnp.maximum(jnp.minimum(ratio**3, MOST_CENTRING), jnp.clip(least_mu / mu, 1e-6, 0.5))
     tl = jax.tree.map(lambda v, z, a, b: sigma * mu - v * z - a * b, s.v, s.zl, d.dv, d.dzl)
     tu = jax.tree.map(lambda w, z, a, b: sigma * mu - w * z - a * b, s.w, s.zu, d.dw, d.dzu)
-    return tl, tu, sigma, ratio
+    return tl, tu, sigma
 
 
 @partial(jax.jit, static_argnums=0)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from kernels.segments import segment_sum
-from optimizer.solver.structure import Array, Columns, Data, Flat, Rows, Shape, unflatten, z_slice
+from optimizer.solver.structure import Array, Columns, Data, Flat, Rows, Shape, flatten, unflatten, z_slice
 
 
 def outputs(shape: Shape, data: Data, z: Array) -> Array:
@@ -39,11 +39,6 @@ def pair_coefficient(shape: Shape, data: Data) -> Array:
     served = (stream < shape.served).astype(data.a.dtype)
     deferrable = ((stream >= shape.served) & (stream < shape.served + shape.deferrable)).astype(data.a.dtype)
     return served + deferrable * data.h[None]
-
-
-def flatten(columns: Columns) -> Flat:
-    """The kinds other than placement end to end."""
-    return Flat(columns.x, jnp.concatenate([a.reshape(-1) for a in columns[1:]]))
 
 
 def apply(shape: Shape, data: Data, flat: Flat) -> Rows:
@@ -89,7 +84,7 @@ def transpose(shape: Shape, data: Data, y: Rows) -> Flat:
         ud = ud + (data.slot_ud * price[:, None, :]).sum(0)
     z = outputs_transpose(shape, data, row_outputs(shape, data, y))
     limit, low, high = data.limit_sign * y.limit, data.link_sign_l * y.link, data.link_sign_h * y.link
-    return flatten(Columns(x, u, ud, r, s, y.side, -y.side, z, limit, low, high))
+    return flatten(Columns(x, u, ud, r, s, y.side, -y.side, z, limit, low, high), jnp)
 
 
 def row_outputs(shape: Shape, data: Data, y: Rows) -> Array:

@@ -21,6 +21,7 @@ A linking row reaches a node through a *slot*: node n has up to M slots, slot (m
 from __future__ import annotations
 
 import math
+from types import ModuleType
 from typing import NamedTuple
 
 import jax
@@ -167,6 +168,11 @@ def rest_shapes(shape: Shape) -> tuple[tuple[int, ...], ...]:
         (shape.served, *cell), (shape.deferrable, shape.nodes), pool, pool, side, side, (shape.acquisitions,), (shape.limits,),
         (shape.links,), (shape.links,),
     )  # fmt: skip
+
+
+def flatten(columns: Columns, xp: ModuleType) -> Flat:
+    """The kinds other than placement end to end; `xp` is numpy or jax.numpy."""
+    return Flat(columns.x, xp.concatenate([a.reshape(-1) for a in columns[1:]]))
 
 
 def unflatten(shape: Shape, flat: Flat) -> Columns:

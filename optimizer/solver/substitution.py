@@ -104,7 +104,8 @@ def solve_recourse(shape: Shape, data: Data, f: Factor, rhs: Rows) -> Rows:
     # the sparse product E_s t for served rows, dense for shared rows
     pulled = segment_sum(coefficient * a * f.theta.x * scaled[data.pair_pool], data.pair_stream, streams + 1)
     b_served = nodes_first(rhs.demand - pulled[: shape.served])  # [N, B, Ws]
-    b_shared = jnp.concatenate([rhs.deferred, rhs.side, slot_rhs(shape, data, rhs.link)], axis=0).T
+    no_slots = jnp.zeros((shape.slots, shape.nodes), rhs.link.dtype)  # the right-hand side of a linking row is added once, per scenario
+    b_shared = jnp.concatenate([rhs.deferred, rhs.side, no_slots], axis=0).T
     b_shared = b_shared - times(f.shared_pool, nodes_first(scaled)).sum(1)
     y_served = times(f.served, b_served)
     b_shared = b_shared - times_transposed(f.shared_served, y_served).sum(1)
@@ -130,11 +131,6 @@ def solve_recourse(shape: Shape, data: Data, f: Factor, rhs: Rows) -> Rows:
     )
     capacity = (rhs.capacity - pull) / f.pool * data.row_active.capacity
     return Rows(demand, deferred, capacity, side, rhs.limit / f.limit * data.limit_local, link)
-
-
-def slot_rhs(shape: Shape, data: Data, link: Array) -> Array:
-    """Slots start at zero: the right-hand side of a linking row is added once, per scenario."""
-    return jnp.zeros((shape.slots, shape.nodes), link.dtype)
 
 
 def solve_links(shape: Shape, data: Data, f: Factor, rhs_link: Array, reduced: Array) -> Array:
