@@ -32,6 +32,7 @@ subject to, with c = template_of_node[n], q = state_of_node[n] and held[q, o] = 
     demand      sum_{p of w} x[n,b,p] + u[n,b,w] = demand[n,b,w]
     deferrable  sum_b sum_{p of w} block_hours[c,b] x[n,b,p] + ud[n,w] = demand_deferrable[n,w]
     capacity    sum_{p of g} pair_capacity[c,p] x[n,b,p] - r[n,b,g] <= availability[n,g] * held[q, g]
+                    held[q, g] is below zero where more is drawn than held: rent must then cover the rest in every block
     side        sum side_pair[c,k,b,p] x[n,b,p] + sum side_rent[n,k,b,g] r[n,b,g] - e[n,k] <= held[q, G+k]
     limits      limit_lower <= limit_matrix z <= limit_upper
     linking     link_lower <= (terms over z, x, u, ud, r) + link_slack_sign * e <= link_upper

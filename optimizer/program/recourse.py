@@ -53,7 +53,8 @@ class Recourse:
         """Blend nodes [m] towards serving nothing: keep [m] of every placement and of rent that a row counts."""
         factor = keep[:, None, None]
         self.x[nodes] *= factor
-        rent = self.r[nodes] * factor
+        drawn = np.maximum(-self.capacity[nodes], 0.0)[:, None, :]  # what serving nothing rents
+        rent = drawn + np.maximum(self.r[nodes] - drawn, 0.0) * factor
         self.rent_wish[nodes] = np.where(self.rent_counts[nodes], rent, 0.0)
         self.rent_room[nodes] = rent
         self.follow(nodes)

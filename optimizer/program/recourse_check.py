@@ -1,6 +1,7 @@
 """Every acquisition inside box and limits must have a feasible plan: serving nothing.
 
-For each state no pool may hold less than nothing, and for each side and linking row serving nothing (x = r = 0, u = demand) must satisfy
+For each state no pool may hold less than nothing unless rent makes up for it (a fixed draw, such as the spare replicas of a queue, is a
+negative held_base), and for each side and linking row serving nothing (x = r = 0, u = demand) must satisfy
 the row with the slack it carries. Intervals over the box decide almost always; a row they cannot clear is decided by one small linear
 program over box and limits. Where the limits leave no acquisitions at all there is nothing to check (`find_infeasibility` says why).
 """
@@ -27,6 +28,7 @@ def check_recourse(program: Program) -> None:
     )
     least, size = least.reshape(program.held_base.shape), size.reshape(program.held_base.shape)
     allowed = np.zeros(program.held_base.shape)
+    allowed[:, : program.pools] = -_rent_of_state(program)
     allowed[:, program.pools :] = -_side_slack_of_state(program)
     wrong = least < allowed - TOLERANCE * size
     for q, o in np.argwhere(wrong):
@@ -37,14 +39,45 @@ def check_recourse(program: Program) -> None:
             place = entry(program, "held_base", (q, o))
             if o < program.pools:
                 raise ProgramError(
-                    f"The capacity of {place} falls to {value:.6g} for some acquisitions inside the limits; it must never be below 0."
+                    f"The capacity of {place} falls to {value:.6g} for some acquisitions inside the limits while rent makes up for at most "
+                    f"{-allowed[q, o]:.6g}; raise held_base, acquisition_lower or (finite) rent_upper."
                 )
             raise ProgramError(
                 f"The right-hand side of side row {o - program.pools}, {place}, falls to {value:.6g} for some acquisitions inside the "
                 f"limits while its slack takes at most {-allowed[q, o]:.6g}; serving nothing must satisfy it, or give it a priced slack "
                 "(side_slack_cost, side_slack_upper)."
             )
+    _check_draws(program)
     _check_links(program)
+
+
+def _check_draws(program: Program) -> None:
+    """Rent that a draw forces must not break a row that counts rent: only rows with unlimited slack may count it."""
+    from optimizer.program.validate import entry
+
+    drawn = program.held_base[:, : program.pools] < 0
+    if not drawn.any():
+        return
+    open_slack = np.isfinite(program.side_slack_cost) & ~np.isfinite(program.side_slack_upper)  # [N,K]
+    counts = ((program.side_rent != 0).any(axis=2) & ~open_slack[:, :, None]).any(axis=1)  # [N,G]
+    np.logical_or.at(counts, (program.link_rent.index[1], program.link_rent.index[3]), True)
+    wrong = np.argwhere(counts & drawn[program.state_of_node])
+    if len(wrong):
+        n, g = wrong[0]
+        place = entry(program, "held_base", (int(program.state_of_node[n]), int(g)))
+        raise ProgramError(
+            f"The capacity of {place} is below 0 and its rent counts in a side or linking row of limited slack; give that row an unlimited "
+            "priced slack (side_slack_upper = inf), or raise held_base."
+        )
+
+
+def _rent_of_state(program: Program) -> Array:
+    """What rent can make up for in every node and block of a state, in units of held capacity, [Q,G]; 0 where rent has no bound."""
+    rent = np.where(np.isfinite(program.rent_upper), program.rent_upper, 0.0).min(axis=1)
+    available = program.availability
+    room = np.full((program.states, program.pools), np.inf)
+    np.minimum.at(room, program.state_of_node, np.where(available > 0, rent / np.where(available > 0, available, 1.0), np.inf))
+    return np.where(np.isfinite(room), room, 0.0)
 
 
 def _side_slack_of_state(program: Program) -> Array:

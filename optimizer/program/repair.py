@@ -45,7 +45,8 @@ def repair(program: Program, plan: Plan, multipliers: Multipliers, aim: tuple[fl
         if z is None:
             return None
         holds = held(p, z)[p.state_of_node]
-        capacity = np.maximum(p.availability * holds[:, : p.pools], 0.0)
+        # below zero only where rent makes up for it: a rounding error of the sum must not ask for rent that does not exist
+        capacity = np.maximum(p.availability * holds[:, : p.pools], -folded.rent_box.min(axis=1))
         least = _recourse(folded, x, load, capacity, (u, ud))
         state = Recourse(p, layout, x, capacity, folded.rent_box, r)
         side_slack, link_slack = _couple(state, folded, z, holds[:, p.pools :], slack, (u, ud))

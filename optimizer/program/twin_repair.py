@@ -26,7 +26,7 @@ def repair_jnp(a: Arrays, plan: Arrays, multipliers: Arrays) -> Arrays:
     z = _acquisitions(a, plan["z"])
     holds = _held(a, z)[a["state_of_node"]]
     pools = a["availability"].shape[1]
-    capacity = jnp.maximum(a["availability"] * holds[:, :pools], 0.0)
+    capacity = jnp.maximum(a["availability"] * holds[:, :pools], -a["rent_box"].min(1))
     x = _placements(a, plan["x"], capacity)
     x = _refill(a, reduced_costs(a, m), x, capacity)
     load = _load(a, x)

@@ -51,7 +51,8 @@ def presolve(p: Program) -> Presolved:
     used = np.zeros((p.nodes, p.blocks, p.pools), bool)
     np.logical_or.at(used, (slice(None), slice(None), p.pair_pool), x_active & needs[:, None, :])
     keeps_rent = p.sides > 0 or p.link_rent.size > 0
-    capacity_active = has_capacity & (used | keeps_rent)
+    drawn = (p.availability * p.held_base[p.state_of_node][:, : p.pools] < 0)[:, None, :]  # what is drawn is paid, used or not
+    capacity_active = has_capacity & (used | keeps_rent | drawn)
     r_active &= capacity_active
     return Presolved(z_lower, z_upper, fixed, forced, limit_active, x_active, r_active, capacity_active, rent_upper, priced_out)
 

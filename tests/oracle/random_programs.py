@@ -37,6 +37,8 @@ FAMILIES: dict[str, dict] = {
     "boxed": {"boxed": True, "deferrable": 1, "blocks": 3},
     "rent_open": {"rent": "open", "deferrable": 1, "commitments": 1},
     "availability": {"availability": True, "templates": 3, "scenarios": 3, "second_states": True},
+    "drawn": {"drawn": True, "deferrable": 1, "floors": 1, "scenarios": 3},
+    "drawn_open_sides": {"drawn": True, "sides": 1, "deferrable": 1, "availability": True},
     "hundreds": {"periods": 4, "scenarios": 100, "blocks": 1, "served": 2, "pools": 3, "budgets": 1, "cvar": True},
 }  # fmt: skip
 
@@ -112,6 +114,7 @@ def random_program(
     zero_width: bool = False,
     boxed: bool = False,
     price_spread: float = 1.0,
+    drawn: bool = False,  # fixed draws of capacity, covered by rent or by acquisitions that must be signed
     infeasible: bool = False,
 ) -> Program:
     """One instance; see the knobs' names. Sizes do not depend on the seed."""
@@ -214,6 +217,8 @@ def random_program(
                 entry_o.append(pool_of[i])
                 entry_i.append(i)
                 entry_v.append(usable[i])
+    if drawn:
+        lower = np.where(rng.random(offers) < 0.5, 0.1 * upper, 0.0)
     held_base = np.zeros((states, pools + sides))
     held_base[:, :pools] = 0.0 if zero_capacity else np.round(rng.uniform(0, 15, (states, pools)), 0 if degenerate else 12)
     for k in range(sides):
@@ -225,6 +230,13 @@ def random_program(
                     entry_i.append(int(i))
                     entry_v.append(float(rng.uniform(0.1, 1.0)) * (1.0 if not side_slack or rng.random() < 0.7 else -1.0))
         held_base[:, pools + k] = rng.uniform(1, 12, states) if not side_slack or rng.random() < 0.7 else rng.uniform(-4, 2, states)
+    if drawn:
+        rent_upper = np.maximum(rent_upper, 1.0)
+        rent_room = np.full((states, pools), np.inf)
+        np.minimum.at(rent_room, state_of_node, rent_upper.min(axis=1) / avail)
+        sure = np.zeros((states, pools + sides))
+        np.add.at(sure, (entry_q, entry_o), np.array(entry_v) * lower[entry_i])
+        held_base[:, :pools] -= rng.uniform(0.2, 0.9, (states, pools)) * (held_base[:, :pools] + sure[:, :pools] + rent_room)
     side_pair = rng.uniform(-0.3, 1.0, (kinds, sides, blocks, pairs)) * (rng.random((kinds, sides, blocks, pairs)) < 0.5)
     side_rent = rng.uniform(-0.5, 1.0, (nodes, sides, blocks, pools)) * (rng.random((nodes, sides, blocks, pools)) < 0.4)
     side_slack_cost = number(2, 20, (nodes, sides)) if side_slack else np.full((nodes, sides), np.inf)
