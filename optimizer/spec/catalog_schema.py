@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from .case_error import did_you_mean
+from .schema_architecture import ChipArchitecture, ModelArchitecture
 from .schema_values import AtLeastOne, Block, Date, Name, NotNegative, Positive, Text, refuse
 
 Confidence = Literal["high", "medium", "low", "assumed"]
@@ -33,14 +34,13 @@ class _Sourced(Block):
         return self.confidence == "assumed" or name in self.assumed
 
 
-class ChipRow(_Sourced):
+class ChipRow(ChipArchitecture, _Sourced):
     """An accelerator chip; a blank number is not published."""
 
     vendor: Name = Field(description="maker")
     family: Literal["gpu", "tpu", "trainium"] = Field(description="gpu, tpu or trainium")
     bf16_dense_tflops: Positive | None = Field(None, description="dense bf16 TFLOP/s")
     hbm_gb: Positive | None = Field(None, description="memory, GB")
-    hbm_gb_per_s: Positive | None = Field(None, description="memory bandwidth, GB/s")
     scale_up_chips: AtLeastOne | None = Field(None, description="chips in one scale-up domain")
     provisioned_power_kw_per_chip: Positive | None = Field(None, description="kW that a site must provide")
     idle_power_kw_per_chip: NotNegative | None = Field(None, description="kW without load")
@@ -48,11 +48,9 @@ class ChipRow(_Sourced):
     available_from: Date | None = Field(None, description="first day on which it can be had")
 
 
-class ModelRow(_Sourced):
+class ModelRow(ModelArchitecture, _Sourced):
     """A model class."""
 
-    parameters_billion: Positive | None = Field(None, description="parameters, billions")
-    active_parameters_billion: Positive | None = Field(None, description="parameters used per token, billions")
     weight_gb: Positive | None = Field(None, description="GB of the weights in memory")
 
 

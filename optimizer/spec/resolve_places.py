@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .case_error import Location, did_you_mean
 from .quantities import Source, optional_quantity, quantity
 from .resolved import Chip, ModelClass, Place, Quantity, Throughput
 from .schema import ElectricityRow, ServingThroughput, Site
+from .schema_architecture import ChipArchitecture, Conflict, ModelArchitecture, chip_conflict, model_conflict
 
 _CHIP_NUMBERS = (
     "bf16_dense_tflops",
@@ -18,6 +19,7 @@ _CHIP_NUMBERS = (
     "idle_power_kw_per_chip",
     "load_power_kw_per_chip",
 )
+_OPTIONAL_FIELDS = {*ChipArchitecture.model_fields, *ModelArchitecture.model_fields}
 LOCAL_RTT_MS = 1.0
 
 
@@ -61,13 +63,29 @@ def _site(source: Source, name: str, site: Site) -> Place:
 
 
 def resolve_chips(source: Source) -> dict[str, Chip]:
-    """Raises CaseError: a chip the catalog does not have, a field that neither gives, load power below idle power."""
+    """Raises CaseError: a chip the catalog does not have, a field that neither gives, fields that contradict each other."""
     chips: dict[str, Chip] = {}
     for name, written in source.file.chips.items():
-        row = source.catalog.chips.get(name) if _needs_catalog(written) else None
+        row = source.catalog.chips.get(name)
         fields = _Fields(source, ("chips", name), "chips.yaml", written, row, source.catalog.chips)
+        fields.check(chip_conflict)
         numbers = {field: fields.number(field) for field in _CHIP_NUMBERS}
-        chips[name] = Chip(name, fields.text("vendor"), fields.text("family"), **numbers, available_from=fields.value("available_from"))
+        replica_chips = fields.optional("replica_chips")
+        chips[name] = Chip(
+            name,
+            fields.text("vendor"),
+            fields.text("family"),
+            **numbers,
+            available_from=fields.value("available_from"),
+            hbm_gb_per_s=fields.optional_number("hbm_gb_per_s"),
+            fp8_dense_tflops=fields.optional_number("fp8_dense_tflops"),
+            fp4_dense_tflops=fields.optional_number("fp4_dense_tflops"),
+            scale_up_gb_per_s=fields.optional_number("scale_up_gb_per_s"),
+            replica_chips=None if replica_chips is None else tuple(replica_chips),
+            slice_chips=fields.optional("slice_chips"),
+            architecture=fields.optional("architecture"),
+            serving_stack=fields.optional("serving_stack"),
+        )
         idle, load = numbers["idle_power_kw_per_chip"], numbers["load_power_kw_per_chip"]
         if load.value < idle.value:
             field = "load_power_kw_per_chip" if written.load_power_kw_per_chip is not None else "idle_power_kw_per_chip"
@@ -80,12 +98,14 @@ def resolve_chips(source: Source) -> dict[str, Chip]:
 
 
 def resolve_models(source: Source) -> dict[str, ModelClass]:
-    """Raises CaseError: a model the catalog does not have, or without weight_gb."""
+    """Raises CaseError: a model the catalog does not have, or without weight_gb, or whose fields contradict each other."""
     models: dict[str, ModelClass] = {}
     for name, written in source.file.models.items():
-        row = source.catalog.models.get(name) if _needs_catalog(written) else None
+        row = source.catalog.models.get(name)
         fields = _Fields(source, ("models", name), "models.yaml", written, row, source.catalog.models)
-        models[name] = ModelClass(name, fields.number("weight_gb"))
+        fields.check(model_conflict)
+        architecture = {field: fields.optional_number(field) for field in ModelArchitecture.model_fields}
+        models[name] = ModelClass(name, fields.number("weight_gb"), **architecture)
     return models
 
 
@@ -100,9 +120,22 @@ class _Fields:
             problem = f"is not in the catalog's {kind}{source.catalog.missing_file(table)}, and not all its fields are given here"
             raise source.error(here, problem, remedy)
 
-    def value(self, field: str) -> Any:
+    def check(self, conflict_of: Callable[[Mapping[str, Any]], Conflict | None]) -> None:
+        """Raises CaseError where the fields of the case contradict those of the catalog row."""
+        conflict = conflict_of({field: self.optional(field) for field in type(self.written).model_fields})
+        if conflict is not None:
+            field, problem, remedy = conflict
+            raise self.source.error((*self.here, field), problem, remedy)
+
+    def optional(self, field: str) -> Any:
         written = getattr(self.written, field)
-        value = written if written is not None else getattr(self.row, field)
+        return written if written is not None else getattr(self.row, field, None)
+
+    def optional_number(self, field: str) -> Quantity | None:
+        return None if self.optional(field) is None else self.number(field)
+
+    def value(self, field: str) -> Any:
+        value = self.optional(field)
         if value is None:
             raise self.source.error((*self.here, field), "is blank in the catalog (not published)", "write it here")
         return value
@@ -118,7 +151,7 @@ class _Fields:
 
 
 def _needs_catalog(written: Any) -> bool:
-    return any(getattr(written, name) is None for name in type(written).model_fields)
+    return any(getattr(written, name) is None for name in type(written).model_fields if name not in _OPTIONAL_FIELDS)
 
 
 def resolve_throughput(source: Source) -> tuple[Throughput, ...]:

@@ -9,9 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
+from .schema_architecture import ChipArchitecture, ModelArchitecture
 from .schema_limits import Limits, Scenarios
 from .schema_offers import Existing, Offer
 from .schema_paths import NotNegativePath, PositivePath
+from .schema_traffic import Performance
 from .schema_values import (
     AtLeastOne,
     Block,
@@ -128,7 +130,7 @@ class Site(Block):
     electricity_usd_per_mwh: Electricity = Field(description="$ per MWh, or {catalog: PLACE}")
 
 
-class Chip(Block):
+class Chip(ChipArchitecture):
     """A chip by its catalog name; {} takes the catalog row."""
 
     vendor: Name | None = Field(None, description="overrides the catalog")
@@ -142,7 +144,7 @@ class Chip(Block):
     available_from: Date | None = Field(None, description="first day on which the chip exists")
 
 
-class ModelClass(Block):
+class ModelClass(ModelArchitecture):
     """A model class by its catalog name; {} takes the catalog row."""
 
     weight_gb: Positive | None = Field(None, description="GB of the weights in memory")
@@ -204,6 +206,7 @@ class CaseFile(Block):
     chips: dict[Name, Chip] = Field(description="chips used", min_length=1)
     models: dict[Name, ModelClass] = Field(description="model classes used", min_length=1)
     throughput: dict[Name, Throughput] = Field(default_factory=dict, description="rows that come before the catalog's for the same keys")
+    performance: Performance = Field(default_factory=Performance, description="where throughput comes from; absent: the rows alone")
     offers: dict[Name, Offer] = Field(default_factory=dict, description="ways to obtain chips")
     workloads: dict[Name, Workload] = Field(description="work to be done", min_length=1)
     existing: dict[Name, Existing] = Field(default_factory=dict, description="the fleet already held")
