@@ -1,4 +1,4 @@
-"""The command `capacity`: plan, check, evaluate, schema.
+"""The command `capacity`: plan, check, evaluate, schema, and those of cli_performance.
 
 Exit codes: 0 CERTIFIED (check, schema: all is well), 1 FAILED or an unexpected error, 2 bad input, 3 FEASIBLE, 4 INFEASIBLE, 130
 interrupted.
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from optimizer import __version__
+from optimizer.cli_performance import add_performance_commands
 
 if TYPE_CHECKING:
     from optimizer.settings import Settings
@@ -181,6 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     add_plan_options(evaluate, "FILE", "write both plans and the bracket to this JSON file")
     schema = command("schema", run_schema, "print the JSON schema of case files (completion and checks in editors)")
     schema.add_argument("--out", metavar="FILE", help="write it to a file")
+    add_performance_commands(command)
     return parser
 
 
