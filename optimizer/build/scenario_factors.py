@@ -45,6 +45,9 @@ def demand_factors(draft: Draft, workloads: Sequence[Workload]) -> np.ndarray:
 
 
 def level_instants(calendar: Calendar, workload: Workload) -> Instants:
+    """When the demand of a workload is read; for runs the start of a period, of which only that of the window's first one counts."""
+    if workload.runs:
+        return calendar.first
     return calendar.last if workload.level == "end" else calendar.mid
 
 

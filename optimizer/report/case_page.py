@@ -31,17 +31,17 @@ def _sizes(built: Built) -> list[tuple[str, str, str]]:
     p, structure = built.program, built.structure
     calendar = structure.calendar
     per_node = p.blocks * (p.pairs + p.served + int((p.rent_upper[:1] > 0).any(axis=(0, 1)).sum())) + p.deferrable + p.sides
-    rows = p.nodes * (p.blocks * (p.served + p.pools) + p.deferrable + p.sides) + p.limits
+    rows = p.nodes * (p.blocks * (p.served + p.pools) + p.deferrable + p.sides) + p.limits + p.links
     return [
         ("periods", str(calendar.periods), f"{calendar.first_day[0]} to {calendar.end}, {figures.counted(p.blocks, 'load block')} each"),
         ("scenarios", str(len(structure.case.scenarios)), "" if structure.tree.reveal is None else f"revealed {structure.case.reveal}"),
-        ("workload streams", str(p.streams), f"{p.served} by block, {p.deferrable} movable"),
+        ("workload streams", str(p.streams), f"{p.served} by block, {p.deferrable} movable{f', {p.free} runs' if p.free else ''}"),
         ("pools", str(p.pools), "chip x place x firm or preemptible"),
         ("possible placements", str(p.pairs), "stream x pool"),
         ("possible orders", str(p.acquisitions), f"on {figures.counted(p.decisions, 'decision node')}"),
         ("limits", str(p.limits), f"and {figures.counted(p.sides, 'share')} of the total in each of {p.nodes} nodes" if p.sides else ""),
         ("numbers", f"{len(built.parameters):,}", "of the case and the catalog that the answer depends on"),
-        ("program", f"{p.acquisitions + p.nodes * per_node:,}", f"columns, {rows:,} rows"),
+        ("program", f"{p.acquisitions + p.nodes * per_node + p.links:,}", f"columns, {rows:,} rows"),
     ]
 
 

@@ -21,6 +21,7 @@ PLACEMENT_COLUMNS = (
     "block",
     "workload",
     "origin",
+    "run",
     "chip",
     "place",
     "preemptible",
@@ -35,6 +36,7 @@ UNSERVED_COLUMNS = (
     "block",
     "workload",
     "origin",
+    "run",
     "amount",
     "unit",
     "share_of_demand",
@@ -64,6 +66,7 @@ def placement_table(structure: Structure, values: Values) -> pd.DataFrame:
         named([block.name for block in structure.blocks], b),
         named([streams[w].workload for w in stream], p),
         named([streams[w].origin or "" for w in stream], p),
+        named([streams[w].run or "" for w in stream], p),
         named([pool.chip for pool in of_pair], p),
         named([pool.place for pool in of_pair], p),
         np.array([pool.preemptible for pool in of_pair], bool)[p],
@@ -75,17 +78,25 @@ def placement_table(structure: Structure, values: Values) -> pd.DataFrame:
 
 
 def unserved_table(structure: Structure, values: Values) -> pd.DataFrame:
-    """Work that is not served, as a rate during the block, or (movable work; block '') as an amount of the period."""
+    """Work that is not served, as a rate during the block, or (movable work; block '') as an amount of the period, or (runs) as an
+    amount of the whole window, in its last period."""
     case, prices = structure.case, CasePrices.of(structure.case)
     hours = prices.block_hours
     x, u, ud = (by_scenario(structure, a) for a in (values.x, values.u, values.ud))
+    undone = values.link_slack.reshape(len(case.scenarios), structure.run.runs)
     pairs = {w: [p.index for p in structure.pairs if p.stream == w] for w in range(len(structure.streams))}
     frames = []
     for stream in structure.streams:
         workload = case.workloads[stream.workload]
         price = prices.unserved_usd_per_work(workload) * (3600 if stream.kind == "serving" else 1)
         placed = x[..., pairs[stream.index]].sum(axis=-1)  # [S, T, B]
-        if stream.movable:
+        if stream.run is not None:
+            last = structure.link_of_run(stream).periods[-1]
+            amount, demand = np.zeros((2, *placed.shape[:2], 1))
+            amount[:, last, 0] = undone[:, stream.position]
+            demand[:, last, 0] = amount[:, last, 0] + np.einsum("tb,stb->s", hours, placed)
+            usd, blocks = amount * price, [""]
+        elif stream.movable:
             amount = ud[:, :, None, stream.position]
             demand, usd, blocks = amount + np.einsum("tb,stb->st", hours, placed)[:, :, None], amount * price, [""]
         else:
@@ -103,6 +114,7 @@ def unserved_table(structure: Structure, values: Values) -> pd.DataFrame:
                     "block": np.array(blocks, object)[b],
                     "workload": stream.workload,
                     "origin": stream.origin or "",
+                    "run": stream.run or "",
                     "amount": amount[s, t, b],
                     "unit": stream.demand_unit,
                     "share_of_demand": amount[s, t, b] / demand[s, t, b],

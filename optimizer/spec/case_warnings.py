@@ -38,7 +38,7 @@ def _growth_inside_periods(case: Case) -> Iterator[str]:
     """Demand that is read at mid-period understates the end of a period in which it grows fast (section 4)."""
     period_years = case.horizon.months_per_period / 12
     for workload in case.workloads.values():
-        if workload.level != "mid":
+        if workload.level != "mid" or workload.demand is None:
             continue
         for scenario in case.scenarios:
             paths = [workload.demand, *(m.path for m in scenario.demand if _selects(m, workload))]
@@ -59,6 +59,7 @@ def _growth_inside_periods(case: Case) -> Iterator[str]:
 def _steps_inside_periods(case: Case, workload: Workload) -> Iterator[str]:
     starts = set(period_starts(case.horizon))
     path = workload.demand
+    assert path is not None
     for day, before, after in zip(path.dates[1:], path.values, path.values[1:], strict=False):
         inside = case.horizon.start < day < max(starts) and day not in starts
         if inside and after.value > before.value * (1 + GROWTH_INSIDE_PERIOD):

@@ -119,6 +119,7 @@ class Builder:
         self.limits: Map = self.case.get("limits", {})
         self.program = Program()
         self.acquisitions: list[Acquisition] = []
+        self.run_terms: dict[tuple[str, str], dict[str, float]] = {}  # (scenario, stream): hours of every placement of a run
         self.read_scenarios()
         self.read_pools()
 
@@ -218,6 +219,28 @@ class Builder:
             value /= 24.0 * self.calendar.days[t]
         return value
 
+    def run_periods(self, stream: Stream) -> list[int]:
+        """The periods that lie wholly inside the window of a run; both of its days are inclusive."""
+        assert stream.run is not None
+        begin = reading.to_date(stream.run["from"])
+        beyond = reading.to_date(stream.run["until"]) + dt.timedelta(days=1)
+        if begin < self.calendar.start or beyond > self.calendar.end or begin + dt.timedelta(days=1) >= beyond:
+            raise CaseError(f"{stream.name}: the window leaves the horizon, or is empty")
+        found = [t for t in range(self.calendar.count) if self.calendar.holds_whole(t, begin, beyond)]
+        if not found:
+            raise CaseError(f"{stream.name}: no whole period in the window")
+        return found
+
+    def run_work(self, stream: Stream, scenario: str) -> float:
+        """ExaFLOP of a run: its amount times the demand multipliers on the first day of its first period."""
+        assert stream.run is not None
+        first = self.run_periods(stream)[0]
+        value = number(stream.run["exaflop"])
+        for entry in self.scenarios[scenario].get("demand", {}).values():
+            if "workloads" not in entry or stream.workload_name in entry["workloads"]:
+                value *= reading.path_signing(entry["path"], self.calendar, first)
+        return value
+
     def need_on(self, pool: Pool, scenario: str, t: int) -> float:
         """Chips of a pool that all eligible demand would need, movable work all in the (first) shortest block; the largest over blocks."""
         shortest = min(self.blocks, key=lambda block: len(self.blocks[block]))
@@ -227,7 +250,10 @@ class Builder:
             for stream in self.streams:
                 if pool in stream.rate:
                     per_unit = market.chips_per_unit(stream, stream.rate[pool])
-                    if stream.movable and block == shortest:
+                    if stream.run is not None:
+                        if block == shortest and t in self.run_periods(stream):
+                            total += per_unit * self.run_work(stream, scenario) / self.hours(block, t)
+                    elif stream.movable and block == shortest:
                         total += per_unit * self.volume(stream, scenario, t) / self.hours(block, t)
                     elif not stream.movable:
                         total += per_unit * self.block_demand(stream, scenario, t, block)
@@ -360,6 +386,8 @@ class Builder:
                 load[block, offer.pool][name] = -offer.usable_share
 
         for stream in self.streams:
+            if stream.run is not None and t not in self.run_periods(stream):
+                continue
             if stream.kind == "training":
                 penalty = number(stream.workload["unserved_usd_per_exaflop"])
             else:
@@ -389,7 +417,9 @@ class Builder:
                     program.add_column(name, math.inf, {"unserved": weight * penalty * seconds * hours})
                     terms[name] = 1.0
                     program.equal.append((f"demand[{at},{block},{stream.name}]", terms, self.block_demand(stream, scenario, t, block)))
-            if stream.movable:
+            if stream.run is not None:
+                self.run_terms.setdefault((scenario, stream.name), {}).update(together)
+            elif stream.movable:
                 name = f"u[{at},{stream.name}]"
                 program.add_column(name, math.inf, {"unserved": weight * penalty})
                 together[name] = 1.0
@@ -408,6 +438,20 @@ class Builder:
                         terms[acquisition.name] = -acquisition.offer.usable_share
                 if terms:
                     program.at_most.append((f"capacity[{at},{block},{'|'.join(pool)}]", terms, ready))
+
+    def add_runs(self) -> None:
+        """One row per run and scenario over the periods of its window; what is left undone is priced in the last of them."""
+        for stream in self.streams:
+            if stream.run is None:
+                continue
+            for scenario in self.scenarios:
+                work = self.run_work(stream, scenario)
+                last = self.run_periods(stream)[-1]
+                weight = self.probability[scenario] * self.discount(self.calendar.middle_years(last))
+                undone = f"undone[{scenario},{stream.name}]"
+                self.program.add_column(undone, work, {"unserved": weight * number(stream.workload["unserved_usd_per_exaflop"])})
+                terms = {**self.run_terms[scenario, stream.name], undone: 1.0}
+                self.program.equal.append((f"run[{scenario},{stream.name}]", terms, work))
 
     def rent_is_open(self, offer: Offer, t: int) -> bool:
         """The window holds the whole period and the chip is there on its first day."""
@@ -593,6 +637,7 @@ class Builder:
         for scenario in self.scenarios:
             for t in range(self.calendar.count):
                 self.add_recourse(scenario, t)
+        self.add_runs()
         self.add_site_power()
         self.add_supply()
         self.add_capex()

@@ -146,6 +146,7 @@ class Stream:
     movable: bool
     level: str
     profile_mean: dict[str, float]
+    run: Map | None = None  # one run of a training workload, with a window
     rate: dict[tuple[str, str, str], float] = field(default_factory=dict)  # pool -> work per chip, in the throughput row's unit
 
 
@@ -258,6 +259,15 @@ def read_streams(case: Map, blocks: dict[str, list[tuple[int, int]]]) -> list[St
         shares = workload.get("origins")
         if kind == "training" and shares:
             raise CaseError(f"{name}: training has no origins")
+        if ("runs" in workload) == ("exaflop_per_period" in workload) and kind == "training":
+            raise CaseError(f"{name}: training has either exaflop_per_period or runs")
+        for run_name, run in workload.get("runs", {}).items():
+            if kind != "training" or level != "mid" or not movable:
+                raise CaseError(f"{name}: runs belong to movable training without a level")
+            flat = {block: 1.0 for block in blocks}
+            streams.append(Stream(f"{name}/{run_name}", name, workload, kind, 1.0, None, True, level, flat, run))
+        if "runs" in workload:
+            continue
         if kind == "serving" and not shares:
             raise CaseError(f"{name}: serving needs origins")
         if not shares:

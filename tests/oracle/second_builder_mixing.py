@@ -24,7 +24,7 @@ exaflop_per_period max_chips max_usd path
 """.split()
 PLAIN = """
 electricity_usd_per_mwh opex_usd_per_chip_year available_chips_total count_chips unserved_usd_per_million_output_tokens
-unserved_usd_per_exaflop excess_usd_per_unit training_tflops_per_chip ttft_p99_ms tpot_p99_ms provisioned_power_kw_per_chip
+unserved_usd_per_exaflop exaflop excess_usd_per_unit training_tflops_per_chip ttft_p99_ms tpot_p99_ms provisioned_power_kw_per_chip
 """.split()
 
 
@@ -203,12 +203,25 @@ class Mixer:
         for workload in self.case["workloads"].values():
             workload.pop("allowed_providers", None)
             workload.pop("allowed_families", None)
+            if "runs" in workload:
+                self.vary_windows(workload["runs"])
+                continue
             if self.chance(0.3):
                 workload["level"] = self.rng.choice(["mid", "end"])
             if workload["kind"] != "serving" and self.chance(0.3):
                 workload["movable"] = self.chance(0.5)
             if self.chance(0.3):
                 workload["preemptible"] = self.chance(0.6)
+
+    def vary_windows(self, runs: Map) -> None:
+        """Windows of at least one whole period of the new calendar, not always at its edges."""
+        for run in runs.values():
+            first = self.rng.randrange(self.periods)
+            last = self.rng.randrange(first, self.periods)
+            begin, until = self.firsts[first], self.firsts[last + 1] - dt.timedelta(days=1)
+            early = self.rng.randint(0, 25) if first > 0 and self.chance(0.5) else 0
+            late = self.rng.randint(0, 25) if last + 1 < self.periods and self.chance(0.5) else 0
+            run["from"], run["until"] = begin - dt.timedelta(days=early), until + dt.timedelta(days=late)
 
     def vary_scenarios(self) -> None:
         """When they part, and one more multiplier for some."""

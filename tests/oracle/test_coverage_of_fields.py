@@ -26,7 +26,12 @@ sites.*.provider sites.*.residency_zone sites.*.network_location sites.*.power_m
 sites.*.electricity_usd_per_mwh.catalog
 chips.* chips.*.bf16_dense_tflops chips.*.hbm_gb chips.*.scale_up_chips chips.*.provisioned_power_kw_per_chip
 chips.*.idle_power_kw_per_chip chips.*.load_power_kw_per_chip chips.*.available_from chips.*.family chips.*.vendor
-models.* models.*.weight_gb
+chips.*.hbm_gb_per_s chips.*.fp8_dense_tflops chips.*.fp4_dense_tflops chips.*.scale_up_gb_per_s chips.*.replica_chips
+chips.*.slice_chips chips.*.architecture chips.*.serving_stack
+models.* models.*.weight_gb models.*.parameters_billion models.*.active_parameters_billion models.*.expert_parameters_billion
+models.*.experts models.*.experts_per_token models.*.layers models.*.hidden_size models.*.attention_heads models.*.kv_heads
+models.*.head_size models.*.kv_latent_size models.*.kv_rotary_size models.*.attention_window_tokens models.*.full_attention_share
+models.*.vocabulary_size
 throughput.*.chip throughput.*.model throughput.*.task throughput.*.input_tokens throughput.*.output_tokens
 throughput.*.output_tokens_per_second_per_chip throughput.*.ttft_p99_ms throughput.*.tpot_p99_ms throughput.*.assumed
 throughput.*.training_tflops_per_chip
@@ -38,6 +43,7 @@ existing.*.class existing.*.chip existing.*.place existing.*.count_chips existin
 existing.*.opex_usd_per_chip_year existing.*.usable_share existing.*.price_usd_per_chip_hour
 workloads.*.kind workloads.*.model workloads.*.input_tokens workloads.*.output_tokens workloads.*.origins
 workloads.*.requests_per_second workloads.*.requests_per_period workloads.*.exaflop_per_period workloads.*.level
+workloads.*.runs.*.exaflop workloads.*.runs.*.from workloads.*.runs.*.until workloads.*.runs.*.min_chips workloads.*.runs.*.slice_chips
 workloads.*.ttft_p99_ms workloads.*.tpot_p99_ms workloads.*.round_trips_per_request
 workloads.*.allowed_residency_zones workloads.*.allowed_chips workloads.*.allowed_families workloads.*.allowed_providers
 workloads.*.allowed_places workloads.*.preemptible workloads.*.movable

@@ -68,6 +68,56 @@ def test_purchase_on_one_branch() -> None:
     assert result.variables["z[buy@1.dear]"] == pytest.approx(0.0, abs=1e-9)
 
 
+def test_run_with_a_deadline() -> None:
+    """A run may use the periods wholly inside its window and no others, each up to what is worth less than leaving work undone."""
+    result = solve_case(CASES / "53_hand_run.yaml")
+    # Whole periods between 2027-02-15 and 2027-09-30: the second (91 days) and the third (92). A chip-hour does 391 * 3600 / 1e6 =
+    # 1.4076 exaFLOP: at 4 dollars 2.84 a unit, dearer than 2.5 undone (and paid earlier); at 2 dollars 1.42: the third period is filled,
+    # 10 chips for 92 * 24 hours. The cheapest period, the fourth, lies behind the deadline. Middle of the third: 181 + 46 = 227 days.
+    middle = 1.12 ** (-227 / 365.25)
+    hours = 10 * 24 * 92
+    assert result.cost_by_category["on_demand"] == pytest.approx(hours * 2 * middle, rel=1e-9)
+    assert result.cost_by_category["unserved"] == pytest.approx((70000 - hours * 1.4076) * 2.5 * middle, rel=1e-9)
+    assert result.variables["undone[base,train/flagship]"] == pytest.approx(70000 - hours * 1.4076, rel=1e-9)
+
+
+def test_a_window_waits_for_the_fleet() -> None:
+    """60,000 exaFLOP a year on ten chips that come at mid-year: all of it inside a window, half of it in four fixed parts."""
+    result = solve_case(CASES / "55_hand_run_or_periods.yaml")
+    # Ten chips for 184 days do 10 * 24 * 184 * 1.4076 = 62,160 exaFLOP, at least 31,080 in each of the two quarters. The run fits; of the
+    # fixed 15,000 a quarter the first two find no chips: 30,000 at 3 dollars.
+    assert result.variables["undone[base,windowed/all_year]"] == pytest.approx(0, abs=1e-6)
+    assert result.cost_by_category["unserved"] == pytest.approx(30000 * 3, rel=1e-9)
+    assert result.objective == pytest.approx(30000 * 3 + 2 * 10 * 24 * 184 * 1, rel=1e-9)
+
+
+def test_runs_in_two_scenarios() -> None:
+    """Each scenario has its own row: the amount times its multipliers on the first day of the first whole period."""
+    result = solve_case(CASES / "54_runs_two_scenarios.yaml")
+    done: dict[str, float] = {}
+    for name, value in result.variables.items():
+        if name.startswith("undone["):
+            key = name.removeprefix("undone[").removesuffix("]")
+            done[key] = done.get(key, 0.0) + value
+        elif name.startswith("x[") and ("pretrain/" in name or "tune/" in name):
+            scenario, period, block, stream, _ = name.removeprefix("x[").split(",")
+            # quarters from 2026-10-01 of 92, 90, 91, 92, 92 days; hours of the week by block
+            hours = {"busy": 45, "calm": 75, "weekend": 48}[block] * (92, 90, 91, 92, 92)[int(period)] / 7
+            assert int(period) in {"early": (0, 1), "whole": (0, 1, 2, 3, 4), "late": (2, 3), "one_quarter": (3,)}[stream.split("/")[1]]
+            done[f"{scenario},{stream}"] = done.get(f"{scenario},{stream}", 0.0) + hours * value
+    # rush: growth of 0.7 a year on 1.1 from the start; the step of 2027-02-20 counts for windows whose first period starts later:
+    # 182 days (the third quarter) and 273 (the fourth).
+    third, fourth = 1.1 * 1.7 ** (182 / 365.25) * 1.35, 1.35
+    expected = {
+        "plain,pretrain/early": 33000, "plain,pretrain/whole": 61000, "plain,pretrain/late": 47000, "plain,tune/one_quarter": 8000,
+        "rush,pretrain/early": 33000 * 1.1, "rush,pretrain/whole": 61000 * 1.1, "rush,pretrain/late": 47000 * third,
+        "rush,tune/one_quarter": 8000 * fourth,
+    }  # fmt: skip
+    assert done == pytest.approx(expected, rel=1e-9)
+    undone = [value for name, value in result.variables.items() if name.startswith("undone[")]
+    assert any(value > 1 for value in undone) and any(value < 1e-6 for value in undone)
+
+
 def test_nothing_can_be_bought() -> None:
     """No acquisition and no rent survives: constants and unserved work remain."""
     result = solve_case(CASES / "47_nothing_can_be_bought.yaml")
