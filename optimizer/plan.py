@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from optimizer.build.build import Built
 from optimizer.build.build import build as build_program
 from optimizer.build.parameters import BuildError
 from optimizer.given_orders import Orders, fixed, signed_counts
+from optimizer.headroom import solve_with_headroom
 from optimizer.program.program import ProgramError
 from optimizer.report.result import Evaluation, Plan
 from optimizer.report.tables import tables_of
@@ -65,9 +67,13 @@ def evaluate(case: CaseOrPath, acquisitions: Orders, settings: Settings | None =
 
 
 def _told(built: Built, settings: Settings, build_seconds: float) -> Plan:
-    """Solve, and put everything that a reader asks into tables."""
-    solution = solve(built.program, settings)
-    return tables_of(built, solution, settings, build_seconds)
+    """Solve, with spare replicas where work queues, and put everything that a reader asks into tables."""
+    groups = built.structure.pair_index.groups
+    if groups is None:
+        return tables_of(built, solve(built.program, settings), settings, build_seconds)
+    found = solve_with_headroom(built.program, groups, settings)
+    told = replace(built, program=found.program)
+    return tables_of(told, found.solution, settings, build_seconds, (found.lower_bound_true, found.gap_relative))
 
 
 def _compared(given: Plan, best: Plan) -> Evaluation:

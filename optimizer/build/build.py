@@ -43,9 +43,10 @@ def program_of(structure: Structure, arrays: dict[str, Array]) -> Program:
             np.concatenate([index.held[1], order]),
         ),
         "limit_matrix": (s.limit.row, s.limit.acquisition),
+        "link_placement": s.run.entry,
     }
     sparse: dict[str, Any] = {name: Sparse(where, numbers.pop(name)) for name, where in coordinates.items()}
-    axes = {"link_acquisition": 2, "link_placement": 4, "link_unserved": 4, "link_deferred": 3, "link_rent": 4}
+    axes = {"link_acquisition": 2, "link_unserved": 4, "link_deferred": 3, "link_rent": 4}
     links: dict[str, Any] = {name: Sparse.empty(count) for name, count in axes.items()}
     for name in links:
         numbers.pop(name)
@@ -57,13 +58,13 @@ def program_of(structure: Structure, arrays: dict[str, Array]) -> Program:
         template_of_node=np.tile(np.arange(tree.periods), tree.scenarios),
         signed_at=index.decision,
         served=s.demand.served,
-        deferrable=s.demand.streams - s.demand.served,
-        free=0,
+        deferrable=s.demand.deferrable,
+        free=s.run.runs,
         pools=len(s.pools),
         pair_stream=s.pair_index.stream,
         pair_pool=s.pair_index.pool,
         upper_is_derived=index.derived,
-        link_scenario=np.zeros(0, int),
+        link_scenario=s.run.scenario,
         constant=constant,
         names=s.names,
         **sparse,

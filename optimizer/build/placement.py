@@ -12,8 +12,12 @@ from optimizer.build.numbers import Array, Numbers
 from optimizer.build.parameters import BuildError
 from optimizer.build.paths import UNIT_ROW
 from optimizer.build.pools import Pools
+from optimizer.build.rates import RateIndex
 from optimizer.build.records import PairRecord, StreamRecord
+from optimizer.build.sharing import Chosen
+from optimizer.performance.deployment import Deployment, NotModelled
 from optimizer.performance.eligibility import Eligibility, Excuse, MissingRoundTrip
+from optimizer.performance.replicas import Groups
 
 
 @dataclass(frozen=True)
@@ -23,13 +27,15 @@ class PairIndex:
     stream: np.ndarray  # int[P]
     pool: np.ndarray  # int[P]
     pools: int
-    rate: np.ndarray  # int[P], position of the throughput
+    rate: RateIndex
     tokens: np.ndarray  # int[P], position of output tokens, ONE for training
     scale: np.ndarray  # [P], chips per unit of work = scale * tokens / rate
     load_kw: np.ndarray  # int[P], ZERO in regions
     idle_kw: np.ndarray  # int[P], ZERO in regions
     pue: np.ndarray  # int[P], ZERO in regions
     electricity: np.ndarray  # int[P], row
+    deployments: tuple[Deployment, ...]  # what the performance model chose, each once
+    groups: Groups | None  # streams that share replicas; None where nothing queues
 
 
 @dataclass(frozen=True)
@@ -45,51 +51,63 @@ def pair_structure(
     eligibility = Eligibility(case)
     pairs: list[PairRecord] = []
     excuses: list[Excuse] = []
+    chosen = Chosen(case)
     for stream in streams:
         workload = case.workloads[stream.workload]
         for g, candidate in enumerate(pools.candidates):
             try:
                 verdict = eligibility.judge(workload, stream.origin, candidate)
-            except MissingRoundTrip as missing:
+            except (MissingRoundTrip, NotModelled) as missing:
                 raise BuildError(str(missing)) from missing
             excuses += verdict.excuses
-            if verdict.row is not None:
-                pairs.append(PairRecord(len(pairs), f"{stream.name} on {candidate.name}", stream.index, g, verdict.row))
+            name = f"{stream.name} on {candidate.name}"
+            if verdict.deployment is not None:
+                row, at = chosen.add(workload, candidate.chip.name, g, verdict.deployment)
+                pairs.append(PairRecord(len(pairs), name, stream.index, g, row, at))
+            elif verdict.row is not None:
+                chosen.skip()
+                pairs.append(PairRecord(len(pairs), name, stream.index, g, case.throughput[verdict.row]))
     stream_of = np.array([p.stream for p in pairs], int)
     places = [pools.candidates[p.pool].place for p in pairs]
     chips = [pools.candidates[p.pool].chip for p in pairs]
     scale = {"serving": 1.0, "batch": 1 / 3600, "training": 1e6 / 3600}
+    deployment = np.array([p.deployment for p in pairs], int)
+    rows = table.all(p.throughput.rate if p.deployment < 0 else None for p in pairs)
     index = PairIndex(
         stream=stream_of,
         pool=np.array([p.pool for p in pairs], int),
         pools=len(pools),
-        rate=table.all(case.throughput[p.throughput].rate for p in pairs),
+        rate=RateIndex.of(rows, deployment, chosen.deployments, case.performance.quantile, table),
         tokens=demand.tokens[stream_of],
         scale=np.array([scale[streams[p.stream].kind] for p in pairs], float),
         load_kw=table.all(c.load_power_kw_per_chip if p.is_site else None for c, p in zip(chips, places, strict=True)),
         idle_kw=table.all(c.idle_power_kw_per_chip if p.is_site else None for c, p in zip(chips, places, strict=True)),
         pue=table.all(place.pue for place in places),
         electricity=np.array([electricity_row(draft, place.name) for place in places], int),
+        deployments=tuple(chosen.deployments),
+        groups=chosen.groups(),
     )
     return index, tuple(pairs), tuple(excuses)
 
 
 def placement_values(index: PairIndex, numbers: Numbers) -> Placement:
     xp, e = numbers.xp, numbers.e
-    capacity = index.scale * e[index.tokens] / e[index.rate]
+    capacity = index.scale * e[index.tokens] / index.rate.values(numbers)
     kw = (e[index.load_kw] - e[index.idle_kw]) * e[index.pue]  # 0 in regions
     usd_per_hour = capacity * kw / 1000 * xp.swapaxes(numbers.rows[index.electricity], 0, 1)  # [T, P]
     return Placement(capacity, numbers.block_hours[:, :, None] * usd_per_hour[:, None, :])
 
 
-def chips_needed(index: PairIndex, demand: DemandIndex, served: Array, deferrable: Array, capacity: Array, numbers: Numbers) -> Array:
-    """[S, T, G]: the most chips that all eligible demand would need on each pool in any block, movable work all in the shortest block
-    (case reference, section 8)."""
+def chips_needed(
+    index: PairIndex, demand: DemandIndex, served: Array, deferrable: Array, runs: Array, capacity: Array, numbers: Numbers
+) -> Array:
+    """[S, T, G]: the most chips that all eligible demand would need on each pool in any block, movable work all in the shortest block,
+    and so, in every period of its window, a whole run; runs [S, T, K] (case reference, section 8)."""
     xp, streams = numbers.xp, demand.streams
     per_work = numbers.segment_sum(capacity, index.stream * index.pools + index.pool, streams * index.pools).reshape(streams, index.pools)
     need = served @ per_work[: demand.served]  # [S, T, B, G]
     short = demand.shortest
-    moved = deferrable @ per_work[demand.served :] / numbers.block_hours[:, short, None]  # [S, T, G]
+    moved = xp.concatenate([deferrable, runs], axis=2) @ per_work[demand.served :] / numbers.block_hours[:, short, None]  # [S, T, G]
     return xp.maximum(xp.max(need, axis=2), need[:, :, short] + moved)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from optimizer.performance.eligibility import Excuse as Excuse
+from optimizer.spec.resolved import Throughput
 
 CATEGORIES = (
     "purchase",
@@ -93,8 +94,8 @@ class PoolRecord:
 
 @dataclass(frozen=True)
 class StreamRecord:
-    """(workload, origin). `position` is the index inside its group of arrays: demand[..., position] of a served stream,
-    demand_deferrable[..., position] of a movable one."""
+    """(workload, origin), or one run of a training workload. `position` is the index inside its group: demand[..., position] of a
+    served stream, demand_deferrable[..., position] of a movable one, linking row scenario_index * runs + position of a run."""
 
     index: int
     name: str
@@ -106,6 +107,7 @@ class StreamRecord:
     position: int
     work_unit: str  # unit of x: requests/s | requests/h | exaFLOP/h
     demand_unit: str  # unit of its demand row: the same, or requests | exaFLOP for a movable stream
+    run: str | None = None  # a run: work inside a window of dates, one linking row per scenario
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ class PairRecord:
     name: str
     stream: int
     pool: int
-    throughput: int  # index into case.throughput: the row whose rate is used
+    throughput: Throughput  # the row whose rate is used, or the performance model's figures in the same form
+    deployment: int = -1  # index into the structure's deployments; -1: a row of the table
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,19 @@ class LimitRecord:
     place: str | None
     keys: tuple[str, ...]  # key paths of the numbers that set its right-hand side
     empty: bool  # no acquisition can change it, and it is violated: the case is infeasible
+
+
+@dataclass(frozen=True)
+class LinkRecord:
+    """The linking row of one run in one scenario: its work over the periods of its window, and what stays undone."""
+
+    index: int
+    name: str
+    scenario: str
+    scenario_index: int
+    stream: int
+    periods: tuple[int, ...]
+    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from optimizer.build.records import (
     Excuse,
     ExistingRecord,
     LimitRecord,
+    LinkRecord,
     PairRecord,
     PeriodRecord,
     PoolRecord,
@@ -34,6 +35,7 @@ from optimizer.build.records import (
     StreamRecord,
 )
 from optimizer.build.rent import RentIndex, rent_offers, rent_structure
+from optimizer.build.runs import RunIndex, run_structure
 from optimizer.build.shares import ShareIndex, share_structure
 from optimizer.economics.calendar import Calendar
 from optimizer.program.program import Names
@@ -59,6 +61,7 @@ class Structure:
     acquisitions: tuple[AcquisitionRecord, ...]
     limits: tuple[LimitRecord, ...]
     sides: tuple[SideRecord, ...]
+    links: tuple[LinkRecord, ...]
     existing: tuple[ExistingRecord, ...]
     rents: tuple[RentRecord, ...]
     # what cannot be, and why
@@ -72,6 +75,7 @@ class Structure:
     probability: np.ndarray  # int[S], positions
     demand: DemandIndex
     pair_index: PairIndex
+    run: RunIndex
     rent: RentIndex
     existing_index: ExistingIndex
     acquisition: AcquisitionIndex
@@ -97,7 +101,12 @@ class Structure:
             stream=of(self.streams),
             acquisition=of(self.acquisitions),
             limit=of(self.limits),
+            link=of(self.links),
         )
+
+    def link_of_run(self, stream: StreamRecord) -> LinkRecord:
+        """The linking row of a run in the first scenario; its periods are those of every scenario."""
+        return self.links[stream.position]
 
     def excuses_of(self, stream: int) -> tuple[Excuse, ...]:
         record = self.streams[stream]
@@ -122,6 +131,7 @@ def structure_of(case: Case) -> tuple[Structure, Parameters]:
         ],
     )
     pair_index, pairs, excuses = pair_structure(draft, pools, streams, demand)
+    run, links = run_structure(draft, streams, demand, pair_index)
     rent, rent_records = rent_structure(draft, pools, rents)
     existing, existing_records = existing_structure(draft, pools)
     acquisition, acquisition_records = acquisition_structure(draft, pools, orders)
@@ -148,6 +158,7 @@ def structure_of(case: Case) -> tuple[Structure, Parameters]:
         acquisitions=acquisition_records,
         limits=limits,
         sides=sides,
+        links=links,
         existing=existing_records,
         rents=rent_records,
         excuses=excuses,
@@ -162,6 +173,7 @@ def structure_of(case: Case) -> tuple[Structure, Parameters]:
         probability=draft.probability,
         demand=demand,
         pair_index=pair_index,
+        run=run,
         rent=rent,
         existing_index=existing,
         acquisition=acquisition,

@@ -17,6 +17,7 @@ from optimizer.build.limits import limit_coefficients, limit_upper
 from optimizer.build.numbers import Array
 from optimizer.build.placement import chips_needed, placement_values
 from optimizer.build.rent import rent_values
+from optimizer.build.runs import placement_upper, run_rows, run_work
 from optimizer.build.shares import side_values
 from optimizer.build.structure import Structure
 
@@ -30,12 +31,15 @@ def values(structure: Structure, theta: Array, xp: ModuleType = np) -> dict[str,
 
     demand = demand_values(s.demand, n)
     placement = placement_values(s.pair_index, n)
+    work = run_work(s.run, n)  # [S, K]
+    run = run_rows(s.run, work, n.e[s.probability], n)
     rent = rent_values(s.rent, n)
     flows = existing_values(s.existing_index, n)
     acquired = acquisition_values(s.acquisition, n)
     side = side_values(s.share, s.acquisition, acquired, flows, rent, n)
     upper, _ = limit_upper(s.limit, s.share, flows, n)
-    need = chips_needed(s.pair_index, s.demand, demand.served, demand.deferrable, placement.capacity, n)
+    window_work = xp.where(s.run.inside, work[:, None, :], 0.0)  # [S, T, K]
+    need = chips_needed(s.pair_index, s.demand, demand.served, demand.deferrable, window_work, placement.capacity, n)
 
     standing = s.existing_index.pool >= 0
     base = n.segment_sum(flows.usable[standing], s.existing_index.pool[standing], pools)  # [G, T]
@@ -63,7 +67,7 @@ def values(structure: Structure, theta: Array, xp: ModuleType = np) -> dict[str,
         "block_hours": xp.asarray(n.block_hours),
         "pair_capacity": xp.broadcast_to(placement.capacity, (periods, pairs)),
         "placement_cost": placement.cost,
-        "placement_upper": xp.full((periods, blocks, pairs), np.inf),
+        "placement_upper": placement_upper(s.run, work, pairs, n),
         "unserved_cost": demand.unserved_cost,
         "unserved_cost_deferrable": demand.unserved_cost_deferrable,
         "demand": by_node(demand.served),
@@ -75,15 +79,15 @@ def values(structure: Structure, theta: Array, xp: ModuleType = np) -> dict[str,
         "side_rent": by_node(side.rent),
         "side_slack_cost": every_scenario(side.slack_cost),
         "side_slack_upper": xp.full((nodes, sides), np.inf),
-        "link_lower": xp.zeros(0),
-        "link_upper": xp.zeros(0),
+        "link_lower": run.work,
+        "link_upper": run.work,
         "link_acquisition": xp.zeros(0),
-        "link_placement": xp.zeros(0),
+        "link_placement": run.hours,
         "link_unserved": xp.zeros(0),
         "link_deferred": xp.zeros(0),
         "link_rent": xp.zeros(0),
-        "link_slack_cost": xp.zeros(0),
-        "link_slack_upper": xp.zeros(0),
-        "link_slack_sign": xp.zeros(0),
+        "link_slack_cost": run.slack_cost,
+        "link_slack_upper": run.work,
+        "link_slack_sign": xp.ones(len(s.links)),
         "constant": existing_cost(flows, n),
     }

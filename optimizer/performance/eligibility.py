@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from optimizer.performance.deployment import Deployment, DeploymentModel
 from optimizer.spec.resolved import Case, Chip, Place, Throughput, Workload
 
 SAME_LOCATION_RTT_MS = 1.0
@@ -20,7 +21,9 @@ REASONS = (
     "memory",
     "throughput",
     "latency",
+    "model",
 )
+HOURS_PER_YEAR = 8766.0
 
 
 class MissingRoundTrip(ValueError):
@@ -50,10 +53,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`row` is the index into case.throughput of the chosen row, None where the pool may not serve the stream."""
+    """`row` is the index into case.throughput of the chosen row, `deployment` what the performance model chose; both None where the pool
+    may not serve the stream."""
 
     row: int | None
     excuses: tuple[Excuse, ...] = ()
+    deployment: Deployment | None = None
 
 
 class Eligibility:
@@ -66,6 +71,10 @@ class Eligibility:
             tokens = (row.input_tokens, row.output_tokens) if row.task == "serving" else (None, None)
             self._rows.setdefault((row.chip, row.model, row.task, tokens[0], tokens[1]), []).append(index)
         self._settled: dict[tuple[str, str], tuple[list[tuple[str, str]], list[int]]] = {}
+        self._deployments: dict[tuple[str, str], dict[tuple[str | None, float], Deployment | str]] = {}
+        self._model: DeploymentModel | None = None
+        if case.calibration is not None:
+            self._model = DeploymentModel(case.performance, case.calibration, case.throughput)
 
     def judge(self, workload: Workload, origin: str | None, pool: Candidate) -> Verdict:
         """All rules of section 5, in its order; every rule that fails is an excuse."""
@@ -73,12 +82,51 @@ class Eligibility:
         if known is None:
             known = self._settled[workload.name, pool.name] = self._without_network(workload, pool)
         failed, rows = known
+        if not failed and self._modelled(workload):
+            return self._deployed(workload, origin, pool)
         if not failed:
             fast, late = self._in_time(workload, origin, pool.place, rows)
             if fast:
                 return Verdict(max(fast, key=lambda i: (self.case.throughput[i].rate.value, -i)))
             failed = [("latency", late)]
         return Verdict(None, tuple(Excuse(workload.name, origin, pool.name, reason, sentence) for reason, sentence in failed))
+
+    def _modelled(self, workload: Workload) -> bool:
+        return self._model is not None and workload.kind != "training"
+
+    def _deployed(self, workload: Workload, origin: str | None, pool: Candidate) -> Verdict:
+        """What the performance model makes of it: memory, targets and network are judged there, on hard values."""
+        key = (workload.name, pool.chip.name)
+        if key not in self._deployments:
+            self._deployments[key] = self._deploy_everywhere(workload, pool.chip)
+        chosen = self._deployments[key][origin, self._network_ms(workload, origin, pool.place)]
+        if isinstance(chosen, str):
+            return Verdict(None, (Excuse(workload.name, origin, pool.name, "model", chosen),))
+        return Verdict(None, (), chosen)
+
+    def _deploy_everywhere(self, workload: Workload, chip: Chip) -> dict[tuple[str | None, float], Deployment | str]:
+        """By origin and network time, for all places of the chip at once: the queue is dear to ask."""
+        assert self._model is not None
+        asked: dict[tuple[str | None, float], float] = {}
+        for origin in [name for name, _ in workload.origins] or [None]:
+            for place in self._places_of(chip):
+                try:
+                    asked[origin, self._network_ms(workload, origin, place)] = typical_rate(self.case, workload, origin)
+                except MissingRoundTrip:
+                    continue  # an error only where this place is asked for
+        network = [ms for _, ms in asked]
+        found = self._model.choose_each(workload, chip, self.case.models[workload.model], network, list(asked.values()))
+        return dict(zip(asked, found, strict=True))
+
+    def _places_of(self, chip: Chip) -> list[Place]:
+        """Where the chip can stand at all."""
+        sources = (*self.case.offers.values(), *self.case.existing.values())
+        return [self.case.places[name] for name in dict.fromkeys(source.place for source in sources if source.chip == chip.name)]
+
+    def _network_ms(self, workload: Workload, origin: str | None, place: Place) -> float:
+        if workload.ttft_p99_ms is None:
+            return 0.0
+        return workload.round_trips_per_request.value * self.round_trip_ms(workload, origin, place)
 
     def _without_network(self, workload: Workload, pool: Candidate) -> tuple[list[tuple[str, str]], list[int]]:
         """Rules 1 to 5: (reason, sentence) of those that fail, and the throughput rows for these keys."""
@@ -89,7 +137,7 @@ class Eligibility:
         if pool.preemptible and not workload.preemptible:
             failed.append(("preemptible", "the pool can be withdrawn at any time and the workload is not preemptible"))
         chip = pool.chip
-        if workload.kind != "training":
+        if workload.kind != "training" and not self._modelled(workload):
             weight, memory = self.case.models[workload.model].weight_gb.value, chip.hbm_gb.value * chip.scale_up_chips.value
             if weight > memory:
                 one = f"{chip.scale_up_chips.value:g} {chip.name} with {chip.hbm_gb.value:g} GB each"
@@ -101,7 +149,7 @@ class Eligibility:
             keys = (chip.name, workload.model, "serving", *tokens)
             words = f"serving {tokens[0]:g} input and {tokens[1]:g} output tokens"
         rows = self._rows.get(keys, [])
-        if not rows:
+        if not rows and not self._modelled(workload):
             failed.append(("throughput", f"no throughput row for {chip.name}, {workload.model}, {words}"))
         return failed, rows
 
@@ -161,6 +209,13 @@ class Eligibility:
             f"workload {workload.name} has a TTFT target, but the catalog has no rtt_ms between {here} (origin {origin})"
             f" and {there} (place {place.name})"
         )
+
+
+def typical_rate(case: Case, workload: Workload, origin: str | None) -> float:
+    """Requests per second of a serving or batch stream at the start of the horizon: what layouts are chosen for."""
+    assert workload.demand is not None
+    rate = workload.demand.values[0].value * dict((name, share.value) for name, share in workload.origins).get(origin or "", 1.0)
+    return rate if workload.kind == "serving" else rate / (HOURS_PER_YEAR * 3600 * case.horizon.months_per_period / 12)
 
 
 def _not_allowed(workload: Workload, pool: Candidate) -> Iterable[tuple[str, str]]:

@@ -213,7 +213,7 @@ def _load_energy(ledger: Ledger, x: Array) -> None:
         for pair in structure.pairs:
             if pair.pool == pool.index:
                 workload = case.workloads[structure.streams[pair.stream].workload]
-                chip_hours += work[:, :, pair.index] * prices.chips_per_work(workload, case.throughput[pair.throughput])
+                chip_hours += work[:, :, pair.index] * prices.chips_per_work(workload, pair.throughput)
         place, chip = case.places[pool.place], case.chips[pool.chip]
         assumed = any_assumed(place.electricity_usd_per_mwh, place.pue, chip.idle_power_kw_per_chip, chip.load_power_kw_per_chip)
         nominal = chip_hours * prices.load_usd_per_chip_hour(pool.chip, pool.place)
@@ -225,9 +225,14 @@ def _unserved(ledger: Ledger, values: Values) -> None:
     hours, seconds = prices.block_hours, 3600.0
     served = np.einsum("tb,stbw->stw", hours, by_scenario(structure, values.u))  # work units x hours
     deferred = by_scenario(structure, values.ud)
+    undone = values.link_slack.reshape(len(structure.case.scenarios), structure.run.runs)
     for stream in structure.streams:
         workload = structure.case.workloads[stream.workload]
-        amount = deferred[:, :, stream.position] if stream.movable else served[:, :, stream.position]
+        if stream.run is not None:
+            amount = np.zeros(deferred.shape[:2])
+            amount[:, structure.link_of_run(stream).periods[-1]] = undone[:, stream.position]
+        else:
+            amount = deferred[:, :, stream.position] if stream.movable else served[:, :, stream.position]
         if stream.kind == "serving":
             amount = amount * seconds
         nominal = amount * prices.unserved_usd_per_work(workload)

@@ -44,7 +44,7 @@ def _throughput_share(structure: Structure, values: Values) -> np.ndarray:
     probability = np.array([s.probability.value for s in structure.case.scenarios])
     work = np.einsum("s,tb,stbp->p", probability, prices.block_hours, by_scenario(structure, values.x))
     hours = work * chips_per_work(structure, prices) if len(work) else work
-    assumed = np.array([structure.case.throughput[p.throughput].rate.assumed for p in structure.pairs], bool)
+    assumed = np.array([p.throughput.rate.assumed for p in structure.pairs], bool)
     pool, pools = np.array([p.pool for p in structure.pairs], int), len(structure.pools)
     used = np.bincount(pool, hours, pools)
     return np.bincount(pool, hours * assumed, pools) / np.where(used > 0, used, 1.0)

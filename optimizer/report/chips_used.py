@@ -12,7 +12,7 @@ def chips_per_work(structure: Structure, prices: CasePrices) -> Array:
     """[P], chips per unit of work of each pair (stream, pool)."""
     case = structure.case
     workloads = [case.workloads[stream.workload] for stream in structure.streams]
-    return np.array([prices.chips_per_work(workloads[p.stream], case.throughput[p.throughput]) for p in structure.pairs])
+    return np.array([prices.chips_per_work(workloads[p.stream], p.throughput) for p in structure.pairs])
 
 
 def chips_used(structure: Structure, prices: CasePrices, x: Array) -> Array:

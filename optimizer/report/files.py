@@ -43,6 +43,8 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "lower_bound_usd": plan.lower_bound_usd,
         "gap_usd": plan.gap_usd,
         "gap_relative": plan.gap_relative,
+        "lower_bound_true_usd": plan.lower_bound_true_usd,
+        "headroom_gap_relative": plan.headroom_gap_relative,
         "penalties_usd": plan.penalties_usd,
         "iterations": plan.iterations,
         "compilations": plan.compilations,

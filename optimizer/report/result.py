@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from optimizer.settings import Settings
     from optimizer.solve import Solution
 
-TABLES = ("acquisitions", "mix", "placement", "cost", "prices", "unserved", "commitments_beyond_horizon")
+TABLES = (
+    "acquisitions", "mix", "placement", "cost", "prices", "unserved", "commitments_beyond_horizon", "training_runs", "deployments",
+    "replicas",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,9 @@ class Plan:
     objective_usd: float
     lower_bound_usd: float
     gap_usd: float
-    gap_relative: float
+    gap_relative: float  # of the solver: the program with its lines for spare replicas, where there are any
+    lower_bound_true_usd: float  # bounds the cost with the spare replicas as they are; the lower bound where nothing queues
+    headroom_gap_relative: float  # objective less lower_bound_true_usd, relative like gap_relative; 0 where nothing queues
     penalties_usd: float  # unserved work and exceeded share limits, part of the objective
     iterations: int
     compilations: int
@@ -55,6 +60,9 @@ class Plan:
     prices: pd.DataFrame
     unserved: pd.DataFrame
     commitments_beyond_horizon: pd.DataFrame
+    training_runs: pd.DataFrame
+    deployments: pd.DataFrame
+    replicas: pd.DataFrame
     case: Case = field(repr=False)
     settings: Settings = field(repr=False)
     built: Built = field(repr=False)

@@ -10,6 +10,7 @@ from optimizer.report import figures
 from optimizer.report.frames import records, sums
 from optimizer.report.page import Page, bullets, facts, grid, heading, line, unbroken
 from optimizer.report.result import Plan
+from optimizer.report.training_runs import training_runs_page
 
 MODES = {
     "own": ("own",),
@@ -38,7 +39,8 @@ def plan_page(plan: Plan, where: str | None = None) -> Page:
     """`where`: the directory that the results were written to."""
     page = _certificate(plan)
     if plan.has_values:
-        page += [*_own_or_rent(plan), *_chips(plan), *_cost(plan), *_orders(plan), *_limits(plan), *_unserved(plan), *_remarks(plan)]
+        page += [*_own_or_rent(plan), *_chips(plan), *_cost(plan), *_orders(plan), *_limits(plan), *_unserved(plan)]
+        page += [*training_runs_page(plan.training_runs), *_remarks(plan)]
     page += [*_warnings(plan), *_timing(plan)]
     page.append(unbroken(f"Results: {where}") if where else line(NOT_WRITTEN))
     return page
@@ -55,6 +57,9 @@ def certificate_lines(plan: Plan) -> Page:
             ("lower bound", figures.usd_exact(plan.lower_bound_usd), "no plan can cost less"),
             ("gap", figures.usd_exact(plan.gap_usd), asked),
         ]
+        if plan.built.structure.pair_index.groups is not None:
+            bound = f"{figures.small(plan.headroom_gap_relative)} relative above {figures.usd_exact(plan.lower_bound_true_usd)}"
+            rows.append(("headroom gap", figures.usd_exact(plan.objective_usd - plan.lower_bound_true_usd), bound))
         page.append(facts(rows))
     return page
 

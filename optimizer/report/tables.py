@@ -16,10 +16,12 @@ from optimizer.program.program import Plan as Values
 from optimizer.report import figures
 from optimizer.report.accounting import cost_table, total_usd
 from optimizer.report.assumed import assumed_share
+from optimizer.report.deployments import deployments_table, replicas_table
 from optimizer.report.infeasibility import conflicts
 from optimizer.report.limit_prices import prices_table
 from optimizer.report.orders import acquisitions_table, commitments_table, mix_table
 from optimizer.report.result import Plan
+from optimizer.report.training_runs import training_runs_table
 from optimizer.report.work import placement_table, unserved_table
 
 if TYPE_CHECKING:
@@ -30,7 +32,10 @@ RECONCILED = 1e-9
 """The cost table adds up to the objective within this share of the sum of its absolute entries."""
 
 
-def tables_of(built: Built, solution: Solution, settings: Settings, build_seconds: float) -> Plan:
+def tables_of(
+    built: Built, solution: Solution, settings: Settings, build_seconds: float, true: tuple[float, float] | None = None
+) -> Plan:
+    """`true`: (lower bound, relative gap) with the spare replicas as they are and not as lines; None where nothing queues."""
     began = time.perf_counter()
     structure, program, certificate = built.structure, built.program, solution.certificate
     case = structure.case
@@ -50,6 +55,8 @@ def tables_of(built: Built, solution: Solution, settings: Settings, build_second
         lower_bound_usd=certificate.lower_bound,
         gap_usd=certificate.gap,
         gap_relative=certificate.gap_relative,
+        lower_bound_true_usd=certificate.lower_bound if true is None else true[0],
+        headroom_gap_relative=0.0 if true is None else true[1],
         penalties_usd=certificate.penalties,
         iterations=solution.iterations,
         compilations=solution.compilations,
@@ -83,7 +90,10 @@ def _frames(built: Built, solution: Solution, values: Values) -> dict[str, Any]:
         "cost": cost_table(structure, values),
         "prices": prices_table(structure, program, values, multipliers),
         "unserved": unserved_table(structure, values),
+        "deployments": deployments_table(structure),
+        "replicas": replicas_table(structure, values),
         "commitments_beyond_horizon": commitments_table(structure, values),
+        "training_runs": training_runs_table(structure, values),
     }
 
 

@@ -150,7 +150,8 @@ def _throughput_row(row: Row, count: dict[str, int]) -> Throughput | None:
         return None if value is None or task == "training" else Quantity(value, f"{key}.{number}.{column}", assumed)
 
     rate_quantity = Quantity(rate, f"{key}.{number}.{rate_column}", assumed)
-    return Throughput(chip, model, task, tokens_in, tokens_out, rate_quantity, latency("ttft_p99_ms"), latency("tpot_p99_ms"))
+    ttft, tpot = latency("ttft_p99_ms"), latency("tpot_p99_ms")
+    return Throughput(chip, model, task, tokens_in, tokens_out, rate_quantity, ttft, tpot, row.positive("log_std"))
 
 
 def _count(tokens: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .case_error import Location
+from .model_architecture import missing_architecture, missing_performance
 from .quantities import Source
 from .resolved import Case, Chip, Place, Throughput, Workload
 
@@ -50,6 +51,9 @@ def _check_chips(case: Case, source: Source, workload: Workload, here: Location)
 
 
 def _check_throughput(case: Case, source: Source, workload: Workload, here: Location) -> None:
+    if _modelled(case, workload):
+        _check_architecture(case, source, workload)
+        return
     if any(_fits(row, workload) for row in case.throughput):
         return
     task = _task(workload)
@@ -70,6 +74,24 @@ def _check_throughput(case: Case, source: Source, workload: Workload, here: Loca
     )
 
 
+def _check_architecture(case: Case, source: Source, workload: Workload) -> None:
+    """The performance model needs the architecture of the model, and peaks and replica sizes of every chip that may run the workload."""
+    remedy = "write {them} here, or set performance.throughput: table"
+    missing = missing_architecture(case.models[workload.model])
+    if missing:
+        problem = f"lacks {', '.join(missing)}, which the performance model needs for workload {workload.name}"
+        raise source.error(("models", workload.model), problem, remedy.format(them="them" if len(missing) > 1 else "it"))
+    for chip in sorted({chip for chip, place, preemptible in pools(case) if may_use(case, workload, chip, place, preemptible)}):
+        missing = missing_performance(case.chips[chip])
+        if missing:
+            problem = f"lacks {', '.join(missing)}, which the performance model needs for workload {workload.name}"
+            raise source.error(("chips", chip), problem, remedy.format(them="them" if len(missing) > 1 else "it"))
+
+
+def _modelled(case: Case, workload: Workload) -> bool:
+    return case.performance.model and workload.kind != "training"
+
+
 def _check_round_trips(case: Case, source: Source, workload: Workload, here: Location) -> None:
     """A round-trip time is needed only where a target stands and the pool could serve otherwise."""
     if workload.ttft_p99_ms is None:
@@ -77,7 +99,7 @@ def _check_round_trips(case: Case, source: Source, workload: Workload, here: Loc
     for chip, place in sorted(
         {(chip, place) for chip, place, preemptible in pools(case) if may_use(case, workload, chip, place, preemptible)}
     ):
-        if all(row.ttft_p99_ms is None for row in rows_for(case, workload, chip)):
+        if not _modelled(case, workload) and all(row.ttft_p99_ms is None for row in rows_for(case, workload, chip)):
             continue
         location = case.places[place].network_location
         for origin, _ in workload.origins:
@@ -103,7 +125,9 @@ def may_use(case: Case, workload: Workload, chip_name: str, place_name: str, pre
     chip, place = case.chips[chip_name], case.places[place_name]
     if preemptible and not workload.preemptible:
         return False
-    return _allows(workload, chip, place) and _holds_weights(case, workload, chip) and any(rows_for(case, workload, chip_name))
+    if not _allows(workload, chip, place):
+        return False
+    return _modelled(case, workload) or (_holds_weights(case, workload, chip) and any(rows_for(case, workload, chip_name)))
 
 
 def rows_for(case: Case, workload: Workload, chip: str) -> list[Throughput]:

@@ -15,8 +15,10 @@ from .checks_plan import check_plan
 from .checks_workloads import check_workloads
 from .extends import read_case_file
 from .quantities import Source
+from .resolve_calibration import resolve_calibration
 from .resolve_limits import resolve_capex, resolve_scenarios, resolve_share, resolve_supply
 from .resolve_offers import resolve_existing, resolve_offers
+from .resolve_performance import resolve_performance
 from .resolve_places import resolve_chips, resolve_models, resolve_places, resolve_rtt, resolve_throughput
 from .resolve_work import resolve_load_blocks, resolve_origins, resolve_workloads
 from .resolved import Case
@@ -45,6 +47,8 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Case:
         chips=chips,
         models=resolve_models(source),
         throughput=resolve_throughput(source),
+        performance=resolve_performance(source),
+        calibration=resolve_calibration(source),
         offers=resolve_offers(source),
         workloads=resolve_workloads(source),
         existing=resolve_existing(source),

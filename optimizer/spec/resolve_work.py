@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from .horizon_dates import period_starts, whole_periods
 from .quantities import Source, optional_quantity, quantity
-from .resolved import LoadBlock, Origin, Path, Profile, Workload
+from .resolve_performance import resolve_traffic
+from .resolved import LoadBlock, Origin, Path, Profile, Run, Workload
 from .schema import HOURS_OF_WEEK
 from .schema_workloads import Batch, Serving, Training
 
@@ -80,13 +82,38 @@ def resolve_workloads(source: Source) -> dict[str, Workload]:
             preemptible=written.preemptible,
             movable=False if isinstance(written, Serving) else written.movable,
             unserved_price=quantity(getattr(written, price_field), (*here, price_field)),
+            runs=_runs(source, name, written) if isinstance(written, Training) else (),
+            traffic=None if requests is None else resolve_traffic(source, name, requests),
         )
     return workloads
 
 
-def _demand(source: Source, name: str, written: WrittenWorkload) -> Path:
+def _demand(source: Source, name: str, written: WrittenWorkload) -> Path | None:
     field = {"serving": "requests_per_second", "batch": "requests_per_period", "training": "exaflop_per_period"}[written.kind]
-    return source.path(getattr(written, field), ("workloads", name, field))
+    return source.optional_path(getattr(written, field), ("workloads", name, field))
+
+
+def _runs(source: Source, workload: str, written: Training) -> tuple[Run, ...]:
+    """Runs in the order of the file. Raises CaseError: a window outside the horizon, or without a whole period."""
+    runs: list[Run] = []
+    starts = period_starts(source.horizon)
+    start, end = starts[0], starts[-1]
+    for name, run in (written.runs or {}).items():
+        here = ("workloads", workload, "runs", name)
+        if run.from_ < start:
+            raise source.error((*here, "from"), f"{run.from_} is before the horizon's start ({start})", "write a later date")
+        if run.until >= end:
+            raise source.error((*here, "until"), f"{run.until} is not before the horizon's end ({end})", "write an earlier date")
+        periods = whole_periods(source.horizon, run.from_, run.until)
+        if not periods:
+            raise source.error(
+                (*here, "until"),
+                f"no period lies wholly between {run.from_} and {run.until}",
+                "widen the window to hold at least one period, first and last day included",
+            )
+        exaflop = quantity(run.exaflop, (*here, "exaflop"))
+        runs.append(Run(name, exaflop, run.from_, run.until, periods, run.min_chips, run.slice_chips))
+    return tuple(runs)
 
 
 def _names(names: list[str] | None) -> tuple[str, ...] | None:

@@ -92,12 +92,38 @@ class Chip:
     idle_power_kw_per_chip: Quantity
     load_power_kw_per_chip: Quantity
     available_from: date
+    # read by the performance model only; None: neither the case nor the catalog gives it
+    hbm_gb_per_s: Quantity | None = None
+    fp8_dense_tflops: Quantity | None = None  # None: no units for it
+    fp4_dense_tflops: Quantity | None = None
+    scale_up_gb_per_s: Quantity | None = None  # one way
+    replica_chips: tuple[int, ...] | None = None  # ascending
+    slice_chips: int | None = None
+    architecture: str | None = None
+    serving_stack: str | None = None
 
 
 @dataclass(frozen=True)
 class ModelClass:
+    """Beside its weight only the performance model reads it; None: neither the case nor the catalog gives it (or does not apply)."""
+
     name: str
     weight_gb: Quantity
+    parameters_billion: Quantity | None = None
+    active_parameters_billion: Quantity | None = None
+    expert_parameters_billion: Quantity | None = None
+    experts: Quantity | None = None
+    experts_per_token: Quantity | None = None
+    layers: Quantity | None = None
+    hidden_size: Quantity | None = None
+    attention_heads: Quantity | None = None
+    kv_heads: Quantity | None = None
+    head_size: Quantity | None = None
+    kv_latent_size: Quantity | None = None  # latent and rotary part
+    kv_rotary_size: Quantity | None = None
+    attention_window_tokens: Quantity | None = None
+    full_attention_share: Quantity | None = None
+    vocabulary_size: Quantity | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +138,16 @@ class Throughput:
     rate: Quantity
     ttft_p99_ms: Quantity | None
     tpot_p99_ms: Quantity | None
+    log_std: float | None = None  # standard deviation of the logarithm of the rate, where it is known
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the catalog's calibration of the serving model holds: `parameters` by name, with the standard deviations of their logarithms."""
+
+    parameters: dict[str, Quantity]
+    log_std: dict[str, float]
+    residual_log_std: float  # of a throughput, with the parameters known
 
 
 @dataclass(frozen=True)
@@ -161,6 +197,60 @@ class Existing:
 
 
 @dataclass(frozen=True)
+class Run:
+    """An amount of training that may be done in any of the periods that lie wholly inside its window."""
+
+    name: str
+    exaflop: Quantity
+    window_from: date
+    window_until: date  # inclusive
+    periods: tuple[int, ...]  # at least one
+    min_chips: int  # 0: none
+    slice_chips: int  # 1: any number of chips
+
+
+@dataclass(frozen=True)
+class LengthBucket:
+    input_tokens: Quantity
+    output_tokens: Quantity
+    share: Quantity
+
+
+@dataclass(frozen=True)
+class Speculative:
+    draft_tokens: Quantity
+    acceptance: Quantity
+    draft_ms: Quantity
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What the performance model needs of a serving or batch workload beyond its mean shape."""
+
+    buckets: tuple[LengthBucket, ...]  # empty: every request has the mean shape
+    input_tokens_cv2: Quantity
+    output_tokens_cv2: Quantity
+    cache_hit_ratio: Quantity
+    arrival_cv2: Quantity
+    service_cv2: Quantity  # of the prefill time; where it is not written, that of the input length
+    peakedness: Quantity | None
+    sticky: bool  # every session keeps its replica
+    precisions: tuple[str, ...] | None
+    speculative: Speculative | None
+
+
+@dataclass(frozen=True)
+class Performance:
+    """`model`: serving throughput comes from the calibrated model, measured rows pin it. `quantile`: None plans at the median."""
+
+    model: bool
+    quantile: float | None
+    queueing: bool
+    tpot_mean_over_p99: Quantity
+    prefill_tokens_per_step: Quantity
+
+
+@dataclass(frozen=True)
 class Workload:
     name: str
     kind: str  # serving | batch | training
@@ -168,7 +258,7 @@ class Workload:
     input_tokens: Quantity | None
     output_tokens: Quantity | None
     origins: tuple[tuple[str, Quantity], ...]  # (origin name, share); empty: one stream without origin
-    demand: Path
+    demand: Path | None  # None: the workload has runs
     level: str  # mid | end
     ttft_p99_ms: Quantity | None
     tpot_p99_ms: Quantity | None
@@ -181,6 +271,8 @@ class Workload:
     preemptible: bool
     movable: bool  # always False for serving
     unserved_price: Quantity  # $/million output tokens, or $/exaFLOP for training
+    runs: tuple[Run, ...] = ()  # training with deadlines; empty: the demand is a path
+    traffic: Traffic | None = None  # None: training
 
 
 @dataclass(frozen=True)
@@ -256,6 +348,8 @@ class Case:
     chips: dict[str, Chip]
     models: dict[str, ModelClass]
     throughput: tuple[Throughput, ...]  # the case's rows and those catalog rows that they do not set aside
+    performance: Performance
+    calibration: Calibration | None  # None: throughput comes from the rows alone
     offers: dict[str, Offer]  # expanded: one chip, one place each
     workloads: dict[str, Workload]
     existing: dict[str, Existing]

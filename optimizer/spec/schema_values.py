@@ -38,7 +38,7 @@ def _number(value: Any) -> Any:
         raise refuse("is too large", "write a finite number") from None
 
 
-def _whole(value: Any) -> Any:
+def whole_number(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int):
         raise refuse(f"is {shown(value)}, not a whole number", "write a whole number")
     if abs(value) > LARGEST_WHOLE:
@@ -85,15 +85,18 @@ Names = Annotated[list[Name], Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_number)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_number)]
+BelowOne = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), BeforeValidator(_number)]
 PositiveFraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), BeforeValidator(_number)]
 Growth = Annotated[float, Field(gt=-1, le=20, allow_inf_nan=False), BeforeValidator(_number)]
 AtLeastOne = Annotated[float, Field(ge=1, allow_inf_nan=False), BeforeValidator(_number)]
 DiscountRate = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), BeforeValidator(_number)]
-Months = Annotated[int, Field(ge=1, le=180), BeforeValidator(_whole)]
-LeadTime = Annotated[int, Field(ge=0, le=600), BeforeValidator(_whole)]
-Periods = Annotated[int, Field(ge=1, le=600), BeforeValidator(_whole)]
-HourOfDay = Annotated[int, Field(ge=0, le=23), BeforeValidator(_whole)]
-UtcOffset = Annotated[int, Field(ge=-12, le=14), BeforeValidator(_whole)]
+Months = Annotated[int, Field(ge=1, le=180), BeforeValidator(whole_number)]
+LeadTime = Annotated[int, Field(ge=0, le=600), BeforeValidator(whole_number)]
+Periods = Annotated[int, Field(ge=1, le=600), BeforeValidator(whole_number)]
+ChipCount = Annotated[int, Field(ge=0, le=LARGEST_WHOLE), BeforeValidator(whole_number)]
+SliceChips = Annotated[int, Field(ge=1, le=LARGEST_WHOLE), BeforeValidator(whole_number)]
+HourOfDay = Annotated[int, Field(ge=0, le=23), BeforeValidator(whole_number)]
+UtcOffset = Annotated[int, Field(ge=-12, le=14), BeforeValidator(whole_number)]
 
 
 class Block(BaseModel):

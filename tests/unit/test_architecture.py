@@ -27,16 +27,21 @@ HOUSE = ("optimizer", "kernels")
 ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer": (set(), set()),
     "optimizer.cli": (
-        {"optimizer", "optimizer.plan", "optimizer.report", "optimizer.spec", "optimizer.program", "optimizer.settings"},
-        set(),
-    ),
-    "optimizer.plan": (
         {
-            "optimizer.given_orders", "optimizer.report", "optimizer.build", "optimizer.spec", "optimizer.program", "optimizer.solve",
-            "optimizer.settings",
+            "optimizer", "optimizer.plan", "optimizer.report", "optimizer.spec", "optimizer.program", "optimizer.settings",
+            "optimizer.cli_performance",
         },
         set(),
     ),
+    "optimizer.cli_performance": ({"optimizer.report", "optimizer.performance", "optimizer.spec"}, {"rich"}),
+    "optimizer.plan": (
+        {
+            "optimizer.given_orders", "optimizer.headroom", "optimizer.report", "optimizer.build", "optimizer.spec", "optimizer.program",
+            "optimizer.solve", "optimizer.settings",
+        },
+        set(),
+    ),
+    "optimizer.headroom": ({"optimizer.performance", "optimizer.program", "optimizer.solve", "optimizer.settings"}, {"numpy"}),
     "optimizer.given_orders": ({"optimizer.build", "optimizer.spec", "optimizer.program"}, {"numpy", "pandas"}),
     "optimizer.report": (
         {"optimizer.build", "optimizer.spec", "optimizer.performance", "optimizer.economics", "optimizer.uncertainty", "optimizer.program"},
@@ -65,6 +70,8 @@ TYPE_ARROWS: dict[str, set[str]] = {
 }
 
 MORE_IN_FILE = {f"optimizer/program/{name}.py": {"jax"} for name in ("twin", "twin_bound", "twin_repair")}  # the jnp twins
+MORE_IN_FILE["optimizer/performance/trace_file.py"] = {"pyarrow"}  # millions of rows
+MORE_IN_FILE["optimizer/performance/calibration.py"] = {"optax"}  # the fit; a plan only reads its result
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def test_profile_by_hand(built: Built) -> None:
 def test_chips_and_energy_per_unit(built: Built) -> None:
     p, case = built.program, built.structure.case
     pair = next(q for q in built.structure.pairs if q.name == "chat us on g90 texas")
-    assert case.throughput[pair.throughput].rate.value == 2210  # 33 + 450 <= 600
+    assert pair.throughput.rate.value == 2210  # 33 + 450 <= 600
     chips = 500 / 2210
     assert p.pair_capacity[0, pair.index] == pytest.approx(chips, rel=1e-15)
     # load 0.94, idle 0.29 kW, PUE 1.17; 53 dollars per MWh growing by 4 % a year; 50 * 92 / 7 hours
