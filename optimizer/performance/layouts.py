@@ -42,8 +42,9 @@ class Choice(NamedTuple):
         if self.best is None:
             raise ValueError(self.refusal)
         best, shape = self.best, self.layouts.chips.shape
-        step = type(self.operations.step)(*(float(np.broadcast_to(leaf, shape)[best]) for leaf in self.operations.step))
-        return Operation(*(np.broadcast_to(leaf, shape)[best] for leaf in self.operations[:-1]), step)
+        step = self.operations.step
+        chosen = {field: np.broadcast_to(getattr(self.operations, field), shape)[best] for field in Operation._fields if field != "step"}
+        return Operation(**chosen, step=type(step)(*(float(np.broadcast_to(leaf, shape)[best]) for leaf in step)))
 
 
 def least_chips(chip: ChipSpeeds, model: Architecture, precision: Precision, efficiency: Efficiency, load: TokenLoad) -> int | None:
