@@ -140,7 +140,13 @@ def _settings(options: argparse.Namespace) -> Settings:
     from optimizer.settings import Settings
 
     try:
-        return Settings(options.gap, options.max_iterations, options.verbose, sys.stderr.isatty())
+        return Settings(
+            gap_relative=options.gap,
+            headroom_gap_relative=options.headroom_gap,
+            max_iterations=options.max_iterations,
+            verbose=options.verbose,
+            progress=sys.stderr.isatty(),
+        )
     except ValueError as error:
         raise BadInput(str(error)) from error
 
@@ -194,6 +200,10 @@ def add_plan_options(parser: argparse.ArgumentParser, out: str = "DIR", help_out
     parser.add_argument("case", metavar="CASE", help="a case file (YAML)")
     parser.add_argument("--out", metavar=out, help=help_out)
     parser.add_argument("--gap", type=float, default=usual.gap_relative, metavar="G", help="relative gap to certify (default %(default)s)")
+    parser.add_argument(
+        "--headroom-gap", type=float, default=usual.headroom_gap_relative, metavar="G",
+        help="gap of the spare replicas at which no further step is made (default %(default)s)",
+    )  # fmt: skip
     parser.add_argument(
         "--max-iterations", type=int, default=usual.max_iterations, metavar="N", help="most iterations (default %(default)s)"
     )

@@ -7,7 +7,8 @@ linear program can hold. So it is replaced, group by group and period by period,
                  is a relaxation: its certified lower bound bounds the true cost.
     from above   draw + slope * load, touching at the last plan's load and nowhere below the true curve: every plan of this program holds
                  the true needs. The draw is a fixed amount of held capacity, paid whether or not the group is served, so it is made only
-                 where existing capacity, rent or orders that must be signed cover it; elsewhere the group is kept off the pool for this step.
+                 where existing capacity, rent or orders that must be signed cover it; elsewhere the group is kept off the pool for
+                 this step.
 
 Two gaps come out and are never merged: the solver gap, of the last program from above, and the headroom gap, between the cost of that
 plan and the bound of the relaxation.
@@ -29,7 +30,6 @@ from optimizer.settings import Settings
 from optimizer.solve import Solution, solve
 
 ROUGH_GAP = 1e-3  # of the relaxation: its plan only says where to touch the curves
-GOOD_ENOUGH = 5e-3  # headroom gap at which no further step is made
 STEPS = 3  # at most
 IDLE = 1e-4  # a load below this share of the group's largest counts as none
 COVERED = 0.5  # share of a plan's signed capacity that a step may require again to cover a draw
@@ -64,7 +64,7 @@ def solve_with_headroom(program: Program, groups: Groups, settings: Settings) ->
         new = _judged(stated, solution, tight, bound)
         better = math.isnan(found.gap_relative) or new.solution.certificate.objective < found.solution.certificate.objective
         found = new if better else replace(found, lower_bound_true=new.lower_bound_true)
-        if not found.gap_relative > GOOD_ENOUGH or not better:
+        if not found.gap_relative > settings.headroom_gap_relative or not better:
             break
     return replace(found, solution=_together(found.solution, spent))
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Settings:
-    """gap_relative: certified relative gap to reach (semantics of the gap: `optimizer.program.certificate`); max_iterations: one
+    """gap_relative: certified relative gap to reach (semantics of the gap: `optimizer.program.certificate`); headroom_gap_relative: gap of
+    the spare replicas at which no further step is made (`optimizer.headroom`); max_iterations: one
     iteration is one factorisation; verbose: print a line per iteration to standard error; progress: show a progress bar there."""
 
     gap_relative: float = 1e-6
+    headroom_gap_relative: float = 1e-2
     max_iterations: int = 100
     verbose: bool = False
     progress: bool = False
@@ -18,5 +20,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not 1e-12 <= self.gap_relative < 1:
             raise ValueError(f"gap_relative is {self.gap_relative}; it must lie between 1e-12 and 1 (1e-6 is the default)")
+        if not 0 < self.headroom_gap_relative < 1:
+            raise ValueError(f"headroom_gap_relative is {self.headroom_gap_relative}; it must lie between 0 and 1 (0.01 is the default)")
         if not 1 <= self.max_iterations <= 10_000:
             raise ValueError(f"max_iterations is {self.max_iterations}; it must lie between 1 and 10000")

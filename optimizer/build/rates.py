@@ -77,7 +77,9 @@ class RateIndex:
     planned: np.ndarray  # [D], the planned quantile over the median
 
     @staticmethod
-    def of(rows: np.ndarray, deployment: np.ndarray, deployments: list[Deployment], quantile: float | None, table: ParameterTable) -> RateIndex:
+    def of(
+        rows: np.ndarray, deployment: np.ndarray, deployments: list[Deployment], quantile: float | None, table: ParameterTable
+    ) -> RateIndex:
         pinned = [(d, deployment_.pin) for d, deployment_ in enumerate(deployments) if deployment_.pin is not None]
         return RateIndex(
             row=np.where(deployment >= 0, ONE, rows),

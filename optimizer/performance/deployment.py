@@ -29,6 +29,10 @@ CACHE_TYPE = {"bf16": "bf16", "fp8": "fp8", "fp4": "fp8"}
 """Data type of the cache beside weights and products of a data type."""
 REACH = 2.0
 """Distance, in natural logarithms of tokens and target, at which a measurement has lost 1 - 1/e of its weight."""
+ONE_SIDED = 0.35
+"""Distance between a measurement without a target for the time per token and work that has one, or the reverse: as of a factor of two."""
+ANY_WORK = {role: Quantity(1.0, "any work") for role in ("input_tokens", "output_tokens", "cache_hit_ratio", "output_tokens_cv2")}
+"""Stands for the workload where only the model's shape is asked for."""
 NUDGE = 1e-3
 """Step in a parameter's logarithm for an elasticity."""
 RARE = 0.01
@@ -166,7 +170,7 @@ class DeploymentModel:
         operation = run(given)
         if not np.any(operation.feasible):
             return self._refusal(settings)
-        pin = self._pin(workload, chip, model, settings)
+        pin = self._pin(workload, chip, model)
         log_std = self._log_std(pin, self._model_log_std(chip, settings, operation))
         factor = self._factor(pin, log_std)
         prefill, service, cv2 = self._first_token(workload, given, operation)
@@ -192,7 +196,7 @@ class DeploymentModel:
             experts = stored.weight_bytes if stored.expert_weight_bytes is None else stored.expert_weight_bytes
             numbers = numbers_of(chip, precision, model, efficient.numbers) | dict(work)
             one = Setting(numbers, buckets, precision, stored.weight_bytes, experts, stored.kv_bytes, 1.0, 1.0, 0.0)
-            shape = inputs_of([one]).model
+            shape = inputs_of([replace(one, numbers=ANY_WORK | numbers, buckets=(ANY_WORK,))]).model
             layouts = legal_layouts(type(shape)(*(leaf[0] for leaf in shape)), chip.replica_chips, int(chip.scale_up_chips.value))
             for chips, stages, apart in zip(*layouts, strict=True):
                 settings.append(replace(one, chips=float(chips), pipeline_stages=float(stages), data_parallel_attention=float(apart)))
@@ -273,9 +277,13 @@ class DeploymentModel:
             sticky=np.full(cv2.shape, float(traffic.sticky)),
         )
 
-    def _pin(self, workload: Workload, chip: Chip, model: ModelClass, settings: list[Setting]) -> Pin | None:
-        """The nearest measured row of this chip and model, with the setting that the model would choose at that row's shape and target."""
+    def _pin(self, workload: Workload, chip: Chip, model: ModelClass) -> Pin | None:
+        """The nearest measured row of this chip and model, with the setting that the model would choose at that row's shape and target:
+        in any data type, whatever this workload allows."""
         rows = self._rows.get((chip.name, model.name), [])
+        if not rows:
+            return None
+        settings = self._settings(chip, model, None, target_of(self.performance), ())
         near = sorted(((_distance(workload, row), i) for i, row in enumerate(rows)), key=lambda pair: pair[0])
         for distance, i in near:
             row = rows[i]
@@ -320,11 +328,14 @@ def planned_factor(quantile: float | None, log_std: np.ndarray) -> np.ndarray:
 
 
 def _distance(workload: Workload, row: Throughput) -> float:
-    """In natural logarithms: input and output tokens, and half of that of the target where both have one."""
+    """In natural logarithms: input and output tokens, and half of that of the target."""
     assert workload.input_tokens is not None and workload.output_tokens is not None and row.input_tokens and row.output_tokens
-    distance = abs(math.log(workload.input_tokens.value / row.input_tokens)) + abs(math.log(workload.output_tokens.value / row.output_tokens))
+    distance = abs(math.log(workload.input_tokens.value / row.input_tokens))
+    distance += abs(math.log(workload.output_tokens.value / row.output_tokens))
     if workload.tpot_p99_ms is not None and row.tpot_p99_ms is not None:
         distance += 0.5 * abs(math.log(workload.tpot_p99_ms.value / row.tpot_p99_ms.value))
+    elif workload.tpot_p99_ms is not None or row.tpot_p99_ms is not None:
+        distance += ONE_SIDED
     return distance
 
 

@@ -124,7 +124,7 @@ def test_profile_by_hand(built: Built) -> None:
 
 
 def test_chips_and_energy_per_unit(built: Built) -> None:
-    p, case = built.program, built.structure.case
+    p = built.program
     pair = next(q for q in built.structure.pairs if q.name == "chat us on g90 texas")
     assert pair.throughput.rate.value == 2210  # 33 + 450 <= 600
     chips = 500 / 2210
