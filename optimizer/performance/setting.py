@@ -83,7 +83,7 @@ class Inputs(NamedTuple):
 
     def of_bucket(self, k: int) -> Work:
         """The requests of one bucket."""
-        return Work(*(leaf[..., k] for leaf in self.works))
+        return Work(*(leaf[..., k if leaf.shape[-1] > 1 else 0] for leaf in self.works))  # some leaves hold for all buckets
 
 
 def numbers_of(chip: Chip, precision: str, model: ModelClass, efficiency: Mapping[str, Quantity]) -> dict[str, Quantity]:

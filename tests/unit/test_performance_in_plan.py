@@ -121,6 +121,20 @@ def test_the_planned_quantile_lowers_throughput_by_its_error(built: Built) -> No
     assert seen > 5
 
 
+def test_a_distribution_of_lengths_is_not_its_mean(built: Built) -> None:
+    """Equal buckets change nothing; long prompts make the first token later and the batch smaller."""
+    same = {"input_tokens": 1000, "output_tokens": 1000, "share": 0.5}
+    spread = [{"input_tokens": 500, "output_tokens": 900, "share": 0.8}, {"input_tokens": 3000, "output_tokens": 1400, "share": 0.2}]
+    equal, wide = (build(case(workloads={"chat": {"length_buckets": buckets}})) for buckets in ([same, same], spread))
+
+    def of(b: Built) -> list[tuple[float, float]]:
+        found = {p.deployment for p in b.structure.pairs if p.deployment >= 0 and p.name.startswith("chat") and "h100" in p.name}
+        return [(b.structure.pair_index.deployments[d].prefill_ms, b.structure.pair_index.deployments[d].load.service_cv2) for d in found]
+
+    np.testing.assert_allclose(of(equal), of(built), rtol=1e-12)
+    assert min(of(wide))[0] > 1.2 * max(of(built))[0] and min(of(wide))[1] > 1.5 * max(of(built))[1]
+
+
 def test_speculative_decoding_helps_small_batches(built: Built) -> None:
     drafts = {"draft_tokens": 3, "acceptance": 0.8, "draft_ms": 1.0}
     tight = build(case(workloads={"chat": {"tpot_p99_ms": 14}}))
