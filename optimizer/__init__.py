@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optimizer.performance.serve import serve as serve
     from optimizer.plan import evaluate as evaluate
     from optimizer.plan import load as load
     from optimizer.plan import plan as plan
@@ -50,11 +51,12 @@ _HOME = {
     "evaluate": "optimizer.plan",
     "load": "optimizer.plan",
     "plan": "optimizer.plan",
+    "serve": "optimizer.performance.serve",
     "solve": "optimizer.solve",
 }
 __all__ = [  # noqa: RUF022
-    "plan", "evaluate", "load", "solve", "Case", "CaseError", "Evaluation", "Multipliers", "Names", "Plan", "Program", "ProgramError",
-    "Settings", "Solution", "Sparse", "Status",
+    "plan", "evaluate", "load", "serve", "solve", "Case", "CaseError", "Evaluation", "Multipliers", "Names", "Plan", "Program",
+    "ProgramError", "Settings", "Solution", "Sparse", "Status",
 ]  # fmt: skip
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from optimizer.cli_calibrate import add_calibrate_options, run_calibrate
+from optimizer.cli_serve import add_serve_options, run_serve
 
 if TYPE_CHECKING:
     from optimizer.performance.trace import Service
@@ -16,11 +18,13 @@ MakeCommand = Callable[[str, Callable[[argparse.Namespace], int], str], argparse
 """name, what runs it, one sentence: the parser of the new command."""
 
 GOOD = 0
-PATIENCE_S = 2.0  # before a progress bar appears
 
 
 def add_performance_commands(command: MakeCommand) -> None:
     """Registers them; called once by the parser of `capacity`."""
+    add_serve_options(command("serve", run_serve, "how many chips one service needs, and what a million output tokens costs"))
+    errors = "print the errors of the calibrated models, or fit them to your own measurements"
+    add_calibrate_options(command("calibrate", run_calibrate, errors))
     add_trace_options(command("trace", run_trace, "measure an arrival log and write the workload block of a case file"))
 
 
@@ -53,13 +57,14 @@ def run_trace(options: argparse.Namespace) -> int:
     from optimizer.report.files import write_text
     from optimizer.report.page import line, print_page, unbroken
     from optimizer.report.trace_page import block_text, trace_page
+    from optimizer.report.waiting import Waiting
 
     names, service = _checked(options)
     from optimizer.performance.trace import measure_trace
     from optimizer.performance.trace_file import read_trace
 
-    with _Waiting(sys.stderr.isatty()) as waiting:
-        trace = read_trace(options.log, waiting.read)
+    with Waiting() as waiting:
+        trace = read_trace(options.log, waiting.share)
         waiting.says("measuring")
         measures = measure_trace(trace, service, options.buckets, names.utc_offset_hours)
     page = trace_page(trace, measures)
@@ -102,39 +107,3 @@ def _checked(options: argparse.Namespace) -> tuple[BlockNames, Service]:
             raise wrong(f"--{field.replace('_', '-')}", f"is {value:g}", "give a number above zero")
     names = BlockNames(options.workload, options.model, options.origin, options.utc_offset_hours)
     return names, Service(**stated)
-
-
-class _Waiting:
-    """A progress bar on standard error, for work that takes longer than two seconds."""
-
-    def __init__(self, shown: bool) -> None:
-        self.bar = None
-        if shown:
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-            console = Console(stderr=True)
-            self.bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
-            self.task = self.bar.add_task("reading", total=1.0)
-            self.timer = threading.Timer(PATIENCE_S, self.bar.start)
-            self.timer.daemon = True
-
-    def __enter__(self) -> _Waiting:
-        if self.bar is not None:
-            self.timer.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.bar is not None:
-            self.timer.cancel()
-            self.timer.join()
-            self.bar.stop()
-
-    def read(self, share: float) -> None:
-        if self.bar is not None:
-            self.bar.update(self.task, completed=share)
-
-    def says(self, what: str) -> None:
-        """A stage of unknown length."""
-        if self.bar is not None:
-            self.bar.update(self.task, description=what, total=None)

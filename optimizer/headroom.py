@@ -32,6 +32,7 @@ from optimizer.solve import Solution, solve
 ROUGH_GAP = 1e-3  # of the relaxation: its plan only says where to touch the curves
 STEPS = 3  # at most
 IDLE = 1e-4  # a load below this share of the group's largest counts as none
+WORTH = 1.0  # busy chips per chip drawn that make a draw worth while
 COVERED = 0.5  # share of a plan's signed capacity that a step may require again to cover a draw
 
 
@@ -48,7 +49,7 @@ class Headroom:
 def solve_with_headroom(program: Program, groups: Groups, settings: Settings) -> Headroom:
     """Certify a plan that holds the true chips of every group. `program` is without headroom."""
     most = most_load(program, groups)
-    curves = SpareCurves(groups.load, most.max(axis=(0, 1)))
+    curves = SpareCurves(groups.loads, most.max(axis=(0, 1)))
     below = from_below(program, groups, curves, most)
     solution = solve(below, replace(settings, gap_relative=max(settings.gap_relative, ROUGH_GAP)))
     found, spent = Headroom(below, solution, -math.inf, math.nan), [solution]
@@ -115,7 +116,7 @@ def sloped(program: Program, groups: Groups, slope: Array) -> Program:
 
 def from_below(program: Program, groups: Groups, curves: SpareCurves, most: Array) -> Program:
     """The relaxation, with a secant per template."""
-    return sloped(program, groups, curves.secant(by_template(program, most)))
+    return sloped(program, groups, curves.secant(by_template(program, most), groups.points(program.templates)))
 
 
 def by_node(program: Program, groups: Groups, curves: SpareCurves, most: Array) -> Program:
@@ -128,7 +129,8 @@ def by_node(program: Program, groups: Groups, curves: SpareCurves, most: Array) 
         )
     }  # fmt: skip
     alone = replace(program, template_of_node=np.arange(program.nodes), **spread)
-    return from_below(alone, groups, curves, most)
+    points = groups.points(program.templates)[template]
+    return from_below(alone, replace(groups, point=points), curves, most)
 
 
 def from_above(
@@ -139,9 +141,10 @@ def from_above(
     at = typical_load(program, groups, plan, multipliers)
     wanted = at > IDLE * largest
     touch = np.where(wanted, np.minimum(at, largest), largest)
-    slope, draw = curves.tangent(np.where(largest > 0, touch, 1.0), np.where(largest > 0, largest, 1.0))
+    points = groups.points(program.templates)
+    slope, draw = curves.tangent(np.where(largest > 0, touch, 1.0), np.where(largest > 0, largest, 1.0), points)
     sure, cover = _coverage(program, plan)
-    kept = _affordable(program, groups, wanted & (largest > 0), at, slope, draw, sure + cover)
+    kept = _affordable(program, groups, wanted & (largest > 0), _main(program, groups, plan), at, draw, sure + cover)
     slope, draw = np.where(kept, slope, 0.0), np.where(kept, draw, 0.0)
     owed = np.zeros((program.templates, program.pools))
     np.add.at(owed.T, groups.pool, draw.T)
@@ -177,15 +180,31 @@ def _coverage(program: Program, plan: Plan) -> tuple[Array, Array]:
     return sure, COVERED * signed
 
 
-def _affordable(program: Program, groups: Groups, wanted: Array, at: Array, slope: Array, draw: Array, most: Array) -> Array:
-    """bool[C, Q]: groups whose draws fit into what can cover them, the ones that carry most work per chip drawn first."""
+def _main(program: Program, groups: Groups, plan: Plan) -> Array:
+    """bool[C, Q]: groups that carry more of some stream's work than any other group does."""
+    work = np.zeros((program.templates, program.pairs))
+    np.add.at(work, program.template_of_node, plan.x.sum(axis=1))
+    found = np.zeros((program.templates, groups.size), bool)
+    for stream in np.unique(program.pair_stream[groups.pair >= 0]):
+        pairs = np.nonzero((program.pair_stream == stream) & (groups.pair >= 0))[0]
+        found[np.arange(program.templates), groups.pair[pairs[work[:, pairs].argmax(axis=1)]]] = True
+    return found
+
+
+def _affordable(program: Program, groups: Groups, wanted: Array, main: Array, at: Array, draw: Array, most: Array) -> Array:
+    """bool[C, Q]: groups whose draws fit into what can cover them, the ones that carry most work per chip drawn first.
+
+    A group that would keep fewer chips busy than it draws is left out, unless it is the main one of a stream.
+    """
     room = np.full((program.templates, program.pools), np.inf)
     np.minimum.at(room, program.template_of_node, most[program.state_of_node])
     kept = np.zeros(wanted.shape, bool)
-    worth = at * groups.load.busy_s * groups.load.chips / np.maximum(draw, 1e-300)
+    busy_s = groups.loads.busy_s[groups.points(program.templates)]  # [C, Q]
+    worth = at * busy_s * groups.load.chips / np.maximum(draw, 1e-300)
     for c in range(program.templates):
         for q in np.argsort(-worth[c], kind="stable"):
-            if wanted[c, q] and draw[c, q] <= room[c, groups.pool[q]]:
+            worthwhile = worth[c, q] >= WORTH or main[c, q]
+            if wanted[c, q] and worthwhile and draw[c, q] <= room[c, groups.pool[q]]:
                 kept[c, q] = True
                 room[c, groups.pool[q]] -= draw[c, q]
     return kept

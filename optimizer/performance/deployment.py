@@ -33,6 +33,8 @@ ONE_SIDED = 0.35
 """Distance between a measurement without a target for the time per token and work that has one, or the reverse: as of a factor of two."""
 ANY_WORK = {role: Quantity(1.0, "any work") for role in ("input_tokens", "output_tokens", "cache_hit_ratio", "output_tokens_cv2")}
 """Stands for the workload where only the model's shape is asked for."""
+BATCH_SHARES = (1.0, 0.6, 0.36)
+"""Of the largest batch, tried where the first token has a target: a smaller batch leaves steps shorter for prefill."""
 NUDGE = 1e-3
 """Step in a parameter's logarithm for an elasticity."""
 RARE = 0.01
@@ -71,7 +73,7 @@ class Deployment:
 
 
 @dataclass(frozen=True)
-class _Tried:
+class Tried:
     """Everything about the settings of one workload on one chip that the network has no part in, [settings]; times in seconds."""
 
     settings: list[Setting]
@@ -108,9 +110,9 @@ class DeploymentModel:
         self.performance, self.efficiencies = performance, Efficiencies(calibration)
         self._rows: dict[tuple[str, str], list[Throughput]] = {}
         for row in rows:
-            if row.task == "serving" and not row.rate.assumed:
+            if row.task == "serving" and row.measured:
                 self._rows.setdefault((row.chip, row.model), []).append(row)
-        self._tried: dict[tuple[str, str], _Tried | str] = {}
+        self._tried: dict[tuple[str, str], Tried | str] = {}
 
     def choose(self, workload: Workload, chip: Chip, model: ModelClass, network_ms: float, rate: float) -> Deployment | str:
         """The deployment with the fewest chips at `rate` requests/s (at least one replica), or one sentence why there is none.
@@ -125,7 +127,7 @@ class DeploymentModel:
         """`choose` for several networks and loads at once."""
         tried = self._tried.get((workload.name, chip.name))
         if tried is None:
-            tried = self._tried[workload.name, chip.name] = self._try(workload, chip, model)
+            tried = self._tried[workload.name, chip.name] = self.try_out(workload, chip, model)
         if isinstance(tried, str):
             return [tried] * len(network_ms)
         target, network = workload.ttft_p99_ms, np.asarray(network_ms, float)[:, None]
@@ -146,7 +148,7 @@ class DeploymentModel:
         return found
 
     @staticmethod
-    def _late(tried: _Tried, chip: Chip, workload: Workload, network_ms: float, slack: np.ndarray) -> str:
+    def _late(tried: Tried, chip: Chip, workload: Workload, network_ms: float, slack: np.ndarray) -> str:
         best = int(np.argmax(np.where(tried.operation.feasible, slack, -np.inf)))
         assert workload.ttft_p99_ms is not None
         target, prefill = workload.ttft_p99_ms.value, 1e3 * tried.prefill[best]
@@ -154,7 +156,7 @@ class DeploymentModel:
         return f"{said} by {-1e3 * slack[best]:.3g} ms on the fastest layout ({tried.settings[best].chips:g} {chip.name})"
 
     # parts ------------------------------------------------------------------------------------------------------------------------
-    def _try(self, workload: Workload, chip: Chip, model: ModelClass) -> _Tried | str:
+    def try_out(self, workload: Workload, chip: Chip, model: ModelClass) -> Tried | str:
         missing = missing_architecture(model)
         if missing:
             raise NotModelled(f"models.{model.name} lacks {', '.join(missing)}, which the performance model needs")
@@ -163,7 +165,8 @@ class DeploymentModel:
             raise NotModelled(f"chips.{chip.name} lacks {', '.join(missing)}, which the performance model needs")
         allowed = workload.traffic.precisions if workload.traffic is not None else None
         numbers, buckets = work_of(workload)
-        settings = self._settings(chip, model, allowed, numbers | target_of(self.performance), buckets)
+        shares = (1.0,) if workload.ttft_p99_ms is None else BATCH_SHARES
+        settings = self._settings(chip, model, allowed, numbers | target_of(self.performance), buckets, shares)
         if not settings:
             return f"{chip.name} serves in none of {', '.join(allowed or CACHE_TYPE)} at any of its replica sizes"
         given = inputs_of(settings)
@@ -175,7 +178,7 @@ class DeploymentModel:
         factor = self._factor(pin, log_std)
         prefill, service, cv2 = self._first_token(workload, given, operation)
         load = self._load(workload, given, operation, service, cv2, factor)
-        return _Tried(settings, operation, pin, log_std, factor, prefill, ReplicaLoad(*(np.broadcast_to(leaf, cv2.shape) for leaf in load)))
+        return Tried(settings, operation, pin, log_std, factor, prefill, ReplicaLoad(*(np.broadcast_to(leaf, cv2.shape) for leaf in load)))
 
     def _settings(
         self,
@@ -184,8 +187,9 @@ class DeploymentModel:
         allowed: tuple[str, ...] | None,
         work: Mapping[str, Quantity],
         buckets: tuple[Mapping[str, Quantity], ...],
+        shares: tuple[float, ...] = (1.0,),
     ) -> list[Setting]:
-        """Every precision and layout."""
+        """Every precision, layout and share of the largest batch."""
         assert chip.architecture is not None and chip.serving_stack is not None and chip.replica_chips is not None
         settings: list[Setting] = []
         for precision, cache_type in CACHE_TYPE.items():
@@ -199,7 +203,8 @@ class DeploymentModel:
             shape = inputs_of([replace(one, numbers=ANY_WORK | numbers, buckets=(ANY_WORK,))]).model
             layouts = legal_layouts(type(shape)(*(leaf[0] for leaf in shape)), chip.replica_chips, int(chip.scale_up_chips.value))
             for chips, stages, apart in zip(*layouts, strict=True):
-                settings.append(replace(one, chips=float(chips), pipeline_stages=float(stages), data_parallel_attention=float(apart)))
+                layout = {"chips": float(chips), "pipeline_stages": float(stages), "data_parallel_attention": float(apart)}
+                settings += [replace(one, **layout, batch_share=share) for share in shares]
         return settings
 
     def _model_log_std(self, chip: Chip, settings: list[Setting], operation: Operation) -> np.ndarray:

@@ -45,15 +45,29 @@ class ReplicaLoad(NamedTuple):
 
 @dataclass(frozen=True)
 class Groups:
-    """Streams that share replicas: Q groups; a pair (stream, pool) of the program belongs to at most one."""
+    """Streams that share replicas: Q groups; a pair (stream, pool) of the program belongs to at most one. K errors of the throughput,
+    one in each of the C templates of the program."""
 
     pair: np.ndarray  # int[P], the group, -1 for none
     pool: np.ndarray  # int[Q]
-    load: ReplicaLoad  # leaves [Q]
+    load: ReplicaLoad  # leaves [Q], at the planned throughput
+    speed: np.ndarray | None = None  # [K, Q], throughput at each error over the planned one; None: one error, no difference
+    point: np.ndarray | None = None  # int[C], the error of each template; None where there is one
 
     @property
     def size(self) -> int:
         return len(self.pool)
+
+    @property
+    def loads(self) -> ReplicaLoad:
+        """Leaves [K, Q]: a factor on the throughput divides the times of work."""
+        speed = np.ones((1, self.size)) if self.speed is None else self.speed
+        slower = self.load._replace(busy_s=self.load.busy_s / speed, prefill_s=self.load.prefill_s / speed)
+        return ReplicaLoad(*(np.broadcast_to(leaf, speed.shape) for leaf in slower))
+
+    def points(self, templates: int) -> np.ndarray:
+        """int[C]: the error of each template."""
+        return np.zeros(templates, int) if self.point is None else self.point
 
     def rates(self, x: np.ndarray) -> np.ndarray:
         """[..., P] -> [..., Q]: the work of each group, requests/s."""
@@ -106,38 +120,48 @@ class SpareCurves:
     """
 
     def __init__(self, load: ReplicaLoad, most: np.ndarray) -> None:
-        """`most` [Q]: the largest rate that is ever asked of a group; groups with 0 are never asked."""
-        self.load, self.most = load, np.where(most > 0, most, 1.0)
+        """Leaves [Q], or [K, Q] at K errors of the throughput; `most` [Q]: the largest rate that is ever asked of a group; groups with 0
+        are never asked."""
+        self.load, self.most = ReplicaLoad(*(np.atleast_2d(leaf) for leaf in load)), np.where(most > 0, most, 1.0)
         self.grid = self.most[:, None] * np.geomspace(SMALLEST_SHARE, 1.0, GRID)  # [Q, G]
-        self.parts = spare_parts(self.grid, ReplicaLoad(*(np.asarray(leaf)[:, None] for leaf in load)))  # [2, Q, G]
+        self.parts = spare_parts(self.grid, ReplicaLoad(*(leaf[..., None] for leaf in self.load)))  # [2, K, Q, G]
 
-    def secant(self, most: Array) -> np.ndarray:
-        """The slope (chips per request/s) of a line through zero that is nowhere above the spare chips on [0, most]; most [..., Q]."""
+    def secant(self, most: Array, point: Array = 0) -> np.ndarray:
+        """The slope (chips per request/s) of a line through zero that is nowhere above the spare chips on [0, most]; most [..., Q], point
+        int[...]."""
         most = np.asarray(most, float)
         points = np.concatenate([np.zeros((len(self.grid), 1)), self.grid], axis=1)
-        height = np.concatenate([np.zeros((len(self.grid), 1)), np.maximum(self.parts.max(axis=0), 0.0)], axis=1)
-        spare = np.stack([np.interp(most[..., q], points[q], height[q]) for q in range(len(self.grid))], axis=-1)
+        spare, point = np.zeros(most.shape), np.broadcast_to(point, most.shape[:-1])
+        for part in self.parts:  # each is concave; a chord of their maximum could lie above it
+            height = np.concatenate([np.zeros((*part.shape[:2], 1)), part], axis=-1)  # [K, Q, G + 1]
+            for k in range(len(height)):
+                of = point == k
+                for q in range(len(self.grid)):
+                    spare[of, q] = np.maximum(spare[of, q], np.interp(most[of, q], points[q], height[k, q]))
         return np.where(most > 0, spare / np.where(most > 0, most, 1.0), 0.0)
 
-    def tangent(self, at: Array, most: Array) -> tuple[np.ndarray, np.ndarray]:
+    def tangent(self, at: Array, most: Array, point: Array = 0) -> tuple[np.ndarray, np.ndarray]:
         """(slope, draw) of the line draw + slope * rate that is nowhere below the spare chips on [0, most] and close to them at the rate
-        `at`; both [T, Q], 0 < at <= most."""
+        `at`; both [C, Q], 0 < at <= most; point int[C]."""
         at, most = np.asarray(at, float), np.asarray(most, float)
-        parts, step = spare_parts(at, self.load), SLOPE_STEP * at
-        rise = (spare_parts(at + step, self.load) - spare_parts(at - step, self.load)) / (2 * step)
+        point = np.broadcast_to(point, len(at))
+        load = ReplicaLoad(*(leaf[point] for leaf in self.load))
+        parts, step = spare_parts(at, load), SLOPE_STEP * at
+        rise = (spare_parts(at + step, load) - spare_parts(at - step, load)) / (2 * step)
         slope = np.maximum(np.take_along_axis(rise, parts.argmax(axis=0)[None], axis=0)[0], 0.0)
-        return slope, np.stack([self._greatest_distance(*line) for line in zip(slope, most, strict=True)])
+        curves = np.moveaxis(self.parts[:, point], 1, 0)  # [C, 2, Q, G]
+        return slope, np.stack([self._greatest_distance(*line) for line in zip(slope, most, curves, strict=True)])
 
-    def _greatest_distance(self, slope: np.ndarray, most: np.ndarray) -> np.ndarray:
-        """[Q]: at least the largest spare(x) - slope * x over x in [0, most]; slope, most [Q]."""
+    def _greatest_distance(self, slope: np.ndarray, most: np.ndarray, parts: np.ndarray) -> np.ndarray:
+        """[Q]: at least the largest spare(x) - slope * x over x in [0, most]; slope, most [Q]; parts [2, Q, G]."""
         slope, width = slope[:, None], np.diff(self.grid, axis=-1)
-        height = self.parts - slope * self.grid  # [2, Q, G]
+        height = parts - slope * self.grid  # [2, Q, G]
         chord = np.diff(height, axis=-1) / width
         # inside cell j the curve stays below the extensions of cells j-1 and j+1
         from_left = height[..., 1:-2] + np.maximum(chord[..., :-2], 0.0) * width[..., 1:-1]
         from_right = height[..., 2:-1] + np.maximum(-chord[..., 2:], 0.0) * width[..., 1:-1]
         inside = np.where(self.grid[:, 1:-2] <= most[:, None], np.minimum(from_left, from_right), 0.0)
         # before the second point it rises from zero to less than its height there; behind the last but one it has one neighbour
-        first = np.maximum(self.parts[..., 0], height[..., 1] + slope[:, 0] * (self.grid[:, 1] - self.grid[:, 0]))
+        first = np.maximum(parts[..., 0], height[..., 1] + slope[:, 0] * (self.grid[:, 1] - self.grid[:, 0]))
         last = np.where(most > self.grid[:, -2], height[..., -2] + np.maximum(chord[..., -2], 0.0) * width[:, -1], 0.0)
         return np.maximum(np.maximum(inside.max(axis=(0, 2)), last.max(axis=0)), np.maximum(first.max(axis=0), 0.0))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from optimizer.performance.batch import Operation, batch_memory, operate_step
+from optimizer.performance.batch import UNLIMITED_BATCH, Operation, batch_memory, operate_step
 from optimizer.performance.serving import (
     Architecture,
     Array,
@@ -60,6 +60,7 @@ class Setting:
     chips: float
     pipeline_stages: float
     data_parallel_attention: float
+    batch_share: float = 1.0  # of the largest batch that memory and target allow: a smaller one prefills sooner
 
 
 class Inputs(NamedTuple):
@@ -76,6 +77,7 @@ class Inputs(NamedTuple):
     draft_tokens: Array
     acceptance: Array
     draft_s: Array
+    batch_share: Array
 
     def load(self, xp: ModuleType = np) -> TokenLoad:
         """The mix of all buckets in one batch."""
@@ -152,6 +154,7 @@ def inputs(get: Callable[[str], Array], bucket: Callable[[str], Array], chosen: 
         draft_tokens=get("draft_tokens"),
         acceptance=get("acceptance"),
         draft_s=1e-3 * get("draft_ms"),
+        batch_share=chosen["batch_share"],
     )
 
 
@@ -171,14 +174,18 @@ def inputs_of(settings: list[Setting]) -> Inputs:
 
 
 def chosen_of(settings: list[Setting]) -> dict[str, np.ndarray]:
-    fields = ("weight_bytes", "expert_weight_bytes", "kv_bytes", "chips", "pipeline_stages", "data_parallel_attention")
+    fields = ("weight_bytes", "expert_weight_bytes", "kv_bytes", "chips", "pipeline_stages", "data_parallel_attention", "batch_share")
     return {field: np.array([getattr(s, field) for s in settings], float) for field in fields}
 
 
 def run(given: Inputs, xp: ModuleType = np) -> Operation:
-    """The replica at its best batch, on hard values: the smaller of what memory and what the target allow."""
+    """The replica at its batch, on hard values: the chosen share of the smaller of what memory and what the target allow."""
     load = given.load(xp)
     step = step_time(given.chip, given.model, given.precision, given.efficiency, given.layout, load, xp)
     step = speculative(step, load, given.draft_tokens, given.acceptance, given.draft_s, xp)  # exactly `step` without drafts
     held = batch_memory(given.chip, given.model, given.precision, given.efficiency, given.layout, load, xp)
-    return operate_step(step, given.layout, held, given.tpot_mean_limit_s, xp)
+    largest = operate_step(step, given.layout, held, given.tpot_mean_limit_s, xp)
+    if np.all(np.asarray(given.batch_share) == 1.0):
+        return largest
+    cap = xp.where(given.batch_share < 1.0, xp.maximum(given.batch_share * largest.batch, 1.0), UNLIMITED_BATCH)
+    return operate_step(step, given.layout, held, given.tpot_mean_limit_s, xp, batch_cap=cap)

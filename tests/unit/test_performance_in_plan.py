@@ -16,6 +16,7 @@ from optimizer.build import Built, build
 from optimizer.performance.deployment import DeploymentModel
 from optimizer.performance.replicas import chips_needed
 from optimizer.performance.setting import inputs_of, run
+from optimizer.report.hard_targets import broken_targets
 from optimizer.report.result import Plan
 from optimizer.settings import Settings
 from optimizer.spec import CaseError, load_case
@@ -170,11 +171,11 @@ def test_throughput_has_the_derivative_of_every_number_behind_it() -> None:
     for word in ("hbm_gb_per_s", "layers", "compute.hopper_fp8", "memory.hopper", "tpot_p99_ms", "input_tokens"):
         assert any(word in key for key in keys), word
     for i in touched:
-        step = 1e-5 * max(abs(theta[i]), 1e-9)
-        up, down = theta.copy(), theta.copy()
-        up[i] += step
-        down[i] -= step
-        quotient = (rate(up, np) - rate(down, np)) / (2 * step)
+        if keys[touched.tolist().index(i)].endswith("kv_heads"):
+            continue  # a stated kink: replicas of eight chips begin to copy the cache of eight heads exactly here
+        step = 1e-4 * max(abs(theta[i]), 1e-9)
+        ahead = {k: rate(np.where(np.arange(len(theta)) == i, theta + k * step, theta), np) for k in (-2, -1, 1, 2)}
+        quotient = (8 * (ahead[1] - ahead[-1]) - (ahead[2] - ahead[-2])) / (12 * step)
         rounding = 1e-13 * np.abs(rate(theta, np)) / step
         assert (np.abs(jacobian[:, i] - quotient) <= 1e-6 * np.abs(quotient) + 10 * rounding).all(), built.parameters.keys[i]
 
@@ -213,6 +214,24 @@ def test_every_pool_holds_its_busy_and_spare_chips(plan: Plan) -> None:
     room = held(base, values_.z)[base.state_of_node][:, None, : base.pools] + values_.r
     assert (need <= room * (1 + 1e-6) + 1e-6).all()
     assert spare.max() > 1.0
+
+
+def test_a_placement_that_breaks_a_target_on_hard_values_is_found(plan: Plan) -> None:
+    """The same plan with a replica that is too slow, and with a target that the network alone uses up."""
+    structure, values = plan.built.structure, plan.solution.certificate.plan
+    assert values is not None and broken_targets(structure, values) == () and not any("BREAKS" in w for w in plan.warnings)
+    used = next(p for p in structure.pairs if p.deployment >= 0 and p.name.startswith("chat") and values.x[:, :, p.index].max() > 1)
+    chosen = structure.pair_index.deployments[used.deployment]
+    numbers = {**chosen.setting.numbers, "memory": Quantity(1e-2, "a slow memory")}
+    slow = dataclasses.replace(chosen, setting=dataclasses.replace(chosen.setting, numbers=numbers))
+    deployments = tuple(slow if d is chosen else d for d in structure.pair_index.deployments)
+    tampered = dataclasses.replace(structure, pair_index=dataclasses.replace(structure.pair_index, deployments=deployments))
+    assert any(used.name in s and "TPOT" in s for s in broken_targets(tampered, values))
+    chat = structure.case.workloads["chat"]
+    hasty = dataclasses.replace(chat, ttft_p99_ms=Quantity(60.0, "a hasty target"))
+    workloads = {**structure.case.workloads, "chat": hasty}
+    tampered = dataclasses.replace(structure, case=dataclasses.replace(structure.case, workloads=workloads))
+    assert any("TTFT" in s for s in broken_targets(tampered, values))
 
 
 def test_the_tables_tell_how_work_runs(plan: Plan) -> None:
