@@ -8,7 +8,7 @@ import numpy as np
 
 from optimizer.build.draft import Draft
 from optimizer.build.numbers import Array, Numbers
-from optimizer.build.parameters import ONE
+from optimizer.build.parameters import ONE, Scaled
 from optimizer.build.paths import UNIT_ROW, product
 from optimizer.build.placement import electricity_row
 from optimizer.build.pools import Pools
@@ -65,12 +65,12 @@ class AcquisitionIndex:
     pool: np.ndarray  # int[Z]
     counted: np.ndarray  # bool[Z, T]
     shape: FlowShape
-    weight: np.ndarray  # int[Z], position of the probability of its branch; ONE at a shared node
+    weight: Scaled  # [Z], the probability of its branch; 1 at a shared node
     price: np.ndarray  # int[O], row at signing
     price_divisor: np.ndarray  # [O], 8766 for prices per year
     growth: np.ndarray  # int[O], row at signing
     factors: np.ndarray  # int[S, O, M], rows at signing
-    probability: np.ndarray  # int[S]
+    probability: Scaled  # [S]
     upfront: np.ndarray  # int[O], ZERO for own
     opex: np.ndarray  # int[O], ZERO unless own
     idle_kw: np.ndarray  # int[O], ZERO in regions
@@ -121,7 +121,10 @@ def acquisition_structure(draft: Draft, pools: Pools, orders: Orders) -> tuple[A
         pool=pools.at((o.chip, o.place, False) for o in offers)[offer],
         counted=counted,
         shape=FlowShape.of(calendar, ownership, orders.delivery[order], orders.end[order], straight),
-        weight=np.where(scenario == SHARED, ONE, draft.probability[scenario]),
+        weight=Scaled(
+            np.where(scenario == SHARED, ONE, draft.probability.position[scenario]),
+            np.where(scenario == SHARED, 1.0, draft.probability.factor[scenario]),
+        ),
         price=np.array([draft.reader.row(o.price, first) for o in offers], int),
         price_divisor=np.array([HOURS_PER_YEAR if o.price_per_year else 1.0 for o in offers]),
         growth=np.array([draft.reader.growth_row(o.price_growth_per_year, first) for o in offers], int),
@@ -145,12 +148,12 @@ def acquisition_structure(draft: Draft, pools: Pools, orders: Orders) -> tuple[A
 def acquisition_values(index: AcquisitionIndex, numbers: Numbers) -> Acquired:
     xp, e, rows = numbers.xp, numbers.e, numbers.rows
     factor = product(rows, index.factors, xp)  # [S, O, T]
-    expected = xp.tensordot(e[index.probability], factor, 1)[None]
+    expected = xp.tensordot(index.probability.read(e), factor, 1)[None]
     base = rows[index.price] * rows[index.growth] / index.price_divisor[:, None]  # [O, T]
     price = (xp.concatenate([factor, expected]) * base)[index.view, index.offer, index.period]
     idle = (e[index.idle_kw] * e[index.pue] * 24.0 / 1000)[:, None] * rows[index.electricity]  # [O, T]
     flows = cash(index.shape, price, e[index.upfront][index.offer], e[index.opex][index.offer], idle[index.offer], xp)
-    weight = e[index.weight]
+    weight = index.weight.read(e)
     cost = weight * flows.present_value(numbers.start, numbers.mid, numbers.end)
     return Acquired(price, flows, weight, cost, e[index.usable][index.offer])
 

@@ -55,7 +55,7 @@ def program_of(structure: Structure, arrays: dict[str, Array]) -> Program:
         decision_of_state=np.arange(tree.decisions),
         state_of_node=tree.decision_of_recourse,
         scenario_of_node=np.repeat(np.arange(tree.scenarios), tree.periods),
-        template_of_node=np.tile(np.arange(tree.periods), tree.scenarios),
+        template_of_node=s.pair_index.errors.template_of_node,
         signed_at=index.decision,
         served=s.demand.served,
         deferrable=s.demand.deferrable,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optimizer.build.parameters import BuildError, ParameterTable
+from optimizer.build.parameters import BuildError, ParameterTable, Scaled
 from optimizer.build.paths import PathReader
 from optimizer.economics.calendar import Calendar
 from optimizer.spec.resolved import Case
@@ -21,7 +21,7 @@ class Draft:
     table: ParameterTable
     reader: PathReader
     cells: np.ndarray  # int[B], hours of the week in each block
-    probability: np.ndarray  # int[S], positions
+    probability: Scaled  # [S]
 
     @staticmethod
     def of(case: Case) -> Draft:
@@ -35,4 +35,5 @@ class Draft:
         reader = PathReader(calendar, table)
         tree = Tree.of(len(case.scenarios), calendar.periods, reveal)
         cells = np.array([len(block.cells) for block in case.load_blocks], int)
-        return Draft(case, calendar, tree, table, reader, cells, table.all(s.probability for s in case.scenarios))
+        probability = Scaled(table.all(s.probability for s in case.scenarios), np.array([s.weight for s in case.scenarios]))
+        return Draft(case, calendar, tree, table, reader, cells, probability)

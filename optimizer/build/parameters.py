@@ -56,6 +56,18 @@ class Parameters:
         return theta
 
 
+@dataclass(frozen=True)
+class Scaled:
+    """Numbers of the vector, each times a constant of its own."""
+
+    position: np.ndarray  # int[X]
+    factor: np.ndarray  # [X]
+
+    def read(self, e: Any) -> Any:
+        """[X]; `e` is the extended vector."""
+        return e[self.position] * self.factor
+
+
 @dataclass
 class ParameterTable:
     """Collects quantities while the structure is built."""

@@ -8,8 +8,9 @@ import numpy as np
 
 from optimizer.build.demand import DemandIndex
 from optimizer.build.draft import Draft
+from optimizer.build.interruptions import InterruptionIndex, interruption_structure, with_lost_time
 from optimizer.build.numbers import Array, Numbers
-from optimizer.build.parameters import BuildError
+from optimizer.build.parameters import BuildError, extended
 from optimizer.build.paths import UNIT_ROW
 from optimizer.build.pools import Pools
 from optimizer.build.rates import RateIndex
@@ -17,6 +18,7 @@ from optimizer.build.records import PairRecord, StreamRecord
 from optimizer.build.sharing import Chosen
 from optimizer.performance.deployment import Deployment, NotModelled
 from optimizer.performance.eligibility import Eligibility, Excuse, MissingRoundTrip
+from optimizer.performance.error_points import ErrorPoints
 from optimizer.performance.replicas import Groups
 
 
@@ -29,19 +31,22 @@ class PairIndex:
     pools: int
     rate: RateIndex
     tokens: np.ndarray  # int[P], position of output tokens, ONE for training
-    scale: np.ndarray  # [P], chips per unit of work = scale * tokens / rate
+    scale: np.ndarray  # [P], chips per unit of work = scale * tokens / rate / goodput
+    interruptions: InterruptionIndex
     load_kw: np.ndarray  # int[P], ZERO in regions
     idle_kw: np.ndarray  # int[P], ZERO in regions
     pue: np.ndarray  # int[P], ZERO in regions
     electricity: np.ndarray  # int[P], row
+    errors: ErrorPoints
+    speed: np.ndarray  # [K, P], throughput at each error point over its median
     deployments: tuple[Deployment, ...]  # what the performance model chose, each once
     groups: Groups | None  # streams that share replicas; None where nothing queues
 
 
 @dataclass(frozen=True)
 class Placement:
-    capacity: Array  # [P], chips per unit of x
-    cost: Array  # [T, B, P], energy of use, dollars per unit of x
+    capacity: Array  # [K, P], chips per unit of x
+    cost: Array  # [K T, B, P], energy of use, dollars per unit of x
 
 
 def pair_structure(
@@ -73,6 +78,9 @@ def pair_structure(
     scale = {"serving": 1.0, "batch": 1 / 3600, "training": 1e6 / 3600}
     deployment = np.array([p.deployment for p in pairs], int)
     rows = table.all(p.throughput.rate if p.deployment < 0 else None for p in pairs)
+    interruptions = interruption_structure(case, table, pools, streams, pairs, chosen.deployments)
+    errors = ErrorPoints.of(case, draft.calendar.periods)
+    log_std = np.array([chosen.deployments[d].log_std if d >= 0 else 0.0 for d in deployment.tolist()])
     index = PairIndex(
         stream=stream_of,
         pool=np.array([p.pool for p in pairs], int),
@@ -80,34 +88,39 @@ def pair_structure(
         rate=RateIndex.of(rows, deployment, chosen.deployments, case.performance.quantile, table),
         tokens=demand.tokens[stream_of],
         scale=np.array([scale[streams[p.stream].kind] for p in pairs], float),
+        interruptions=interruptions,
         load_kw=table.all(c.load_power_kw_per_chip if p.is_site else None for c, p in zip(chips, places, strict=True)),
         idle_kw=table.all(c.idle_power_kw_per_chip if p.is_site else None for c, p in zip(chips, places, strict=True)),
         pue=table.all(place.pue for place in places),
         electricity=np.array([electricity_row(draft, place.name) for place in places], int),
+        errors=errors,
+        speed=errors.speed(log_std),
         deployments=tuple(chosen.deployments),
-        groups=chosen.groups(),
+        groups=with_lost_time(chosen.groups(errors), interruptions.goodput(extended(table.parameters().values, np), np)),
     )
     return index, tuple(pairs), tuple(excuses)
 
 
 def placement_values(index: PairIndex, numbers: Numbers) -> Placement:
     xp, e = numbers.xp, numbers.e
-    capacity = index.scale * e[index.tokens] / index.rate.values(numbers)
+    capacity = index.scale * e[index.tokens] / index.rate.values(numbers) / index.interruptions.goodput(e, xp) / index.speed  # [K, P]
     kw = (e[index.load_kw] - e[index.idle_kw]) * e[index.pue]  # 0 in regions
-    usd_per_hour = capacity * kw / 1000 * xp.swapaxes(numbers.rows[index.electricity], 0, 1)  # [T, P]
-    return Placement(capacity, numbers.block_hours[:, :, None] * usd_per_hour[:, None, :])
+    usd_per_hour = (capacity * kw / 1000)[:, None] * xp.swapaxes(numbers.rows[index.electricity], 0, 1)  # [K, T, P]
+    cost = numbers.block_hours[:, :, None] * usd_per_hour[:, :, None]  # [K, T, B, P]
+    return Placement(capacity, cost.reshape(len(index.errors.of_template), *cost.shape[2:]))
 
 
 def chips_needed(
     index: PairIndex, demand: DemandIndex, served: Array, deferrable: Array, runs: Array, capacity: Array, numbers: Numbers
 ) -> Array:
     """[S, T, G]: the most chips that all eligible demand would need on each pool in any block, movable work all in the shortest block,
-    and so, in every period of its window, a whole run; runs [S, T, K] (case reference, section 8)."""
-    xp, streams = numbers.xp, demand.streams
-    per_work = numbers.segment_sum(capacity, index.stream * index.pools + index.pool, streams * index.pools).reshape(streams, index.pools)
-    need = served @ per_work[: demand.served]  # [S, T, B, G]
+    and so, in every period of its window, a whole run; runs [S, T, runs], capacity [K, P] (case reference, section 8)."""
+    xp, streams, pools = numbers.xp, demand.streams, index.pools
+    per_work = numbers.segment_sum(xp.swapaxes(capacity, 0, 1), index.stream * pools + index.pool, streams * pools)  # [W G, K]
+    per_work = xp.moveaxis(per_work.reshape(streams, pools, len(index.speed)), 2, 0)[index.errors.of_scenario]  # [S, W, G]
+    need = served @ per_work[:, None, : demand.served]  # [S, T, B, G]
     short = demand.shortest
-    moved = xp.concatenate([deferrable, runs], axis=2) @ per_work[demand.served :] / numbers.block_hours[:, short, None]  # [S, T, G]
+    moved = xp.concatenate([deferrable, runs], axis=2) @ per_work[:, demand.served :] / numbers.block_hours[:, short, None]  # [S, T, G]
     return xp.maximum(xp.max(need, axis=2), need[:, :, short] + moved)
 
 

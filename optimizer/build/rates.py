@@ -6,11 +6,13 @@ What was chosen (precision, layout, the measurement that pins it) is structure a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 
 from optimizer.build.numbers import Array, Numbers
 from optimizer.build.parameters import ONE, ZERO, ParameterTable
+from optimizer.performance.batch import Operation
 from optimizer.performance.deployment import Deployment, planned_factor
 from optimizer.performance.serving import Efficiency
 from optimizer.performance.setting import (
@@ -54,13 +56,17 @@ class SettingIndex:
             constant[role] = np.where(blank, np.where(filler, 1.0, 0.0 if role == "share" else 1.0), 0.0)
         return SettingIndex(position, constant, chosen_of(settings))
 
-    def rate(self, numbers: Numbers) -> Array:
-        """[D]: output tokens per second and chip."""
+    def operation(self, e: Array, xp: ModuleType) -> Operation:
+        """The replicas at their best batch, leaves [D]; `e` is the extended parameter vector."""
 
         def read(role: str) -> Array:
-            return numbers.e[self.position[role]] + self.constant[role]
+            return e[self.position[role]] + self.constant[role]
 
-        return run(inputs(read, read, self.chosen, numbers.xp), numbers.xp).output_tokens_per_s_per_chip
+        return run(inputs(read, read, self.chosen, xp), xp)
+
+    def rate(self, numbers: Numbers) -> Array:
+        """[D]: output tokens per second and chip."""
+        return self.operation(numbers.e, numbers.xp).output_tokens_per_s_per_chip
 
 
 @dataclass(frozen=True)

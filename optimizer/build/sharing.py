@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from optimizer.performance.deployment import Deployment
+from optimizer.performance.error_points import ErrorPoints
 from optimizer.performance.replicas import Groups, ReplicaLoad
 from optimizer.spec.resolved import Case, Quantity, Throughput, Workload
 
@@ -31,7 +32,8 @@ class Chosen:
     def add(self, workload: Workload, chip: str, pool: int, deployment: Deployment) -> tuple[Throughput, int]:
         """(figures of the deployment as a row, its index) of the next pair."""
         setting = deployment.setting
-        key = (workload.name, chip, setting.precision, setting.chips, setting.pipeline_stages, setting.data_parallel_attention)
+        key = (workload.name, chip, setting.precision, setting.chips, setting.pipeline_stages, setting.data_parallel_attention,
+               setting.batch_share)  # fmt: skip
         at = self._known.setdefault(key, len(self.deployments))
         if at == len(self.deployments):
             self.deployments.append(deployment)
@@ -45,7 +47,7 @@ class Chosen:
             self._group.append(-1)
         return self._rows[at], at
 
-    def groups(self) -> Groups | None:
+    def groups(self, errors: ErrorPoints) -> Groups | None:
         """The groups with the tightest slack of their members; None where there are none."""
         if not self._members:
             return None
@@ -55,8 +57,8 @@ class Chosen:
             loads.append(members[0]._replace(slack_s=tightest.slack_s))
         leaves = np.array([tuple(load) for load in loads], float).T
         pools = np.array([pool for pool, _, _ in self._members], int)
-        return Groups(np.array(self._group, int), pools, ReplicaLoad(*leaves))
-
+        log_std = np.array([self.deployments[at].log_std for _, at, _ in self._members])
+        return Groups(np.array(self._group, int), pools, ReplicaLoad(*leaves), errors.speed(log_std), errors.of_template)
 
 
 def _bucket(deployment: Deployment) -> int:

@@ -14,7 +14,7 @@ from optimizer.build.draft import Draft
 from optimizer.build.existing import ExistingIndex, counted_periods, existing_structure, existing_values
 from optimizer.build.limits import LimitIndex, drop_satisfied, limit_structure
 from optimizer.build.numbers import Array, Numbers
-from optimizer.build.parameters import Parameters
+from optimizer.build.parameters import Parameters, Scaled
 from optimizer.build.paths import PathTable
 from optimizer.build.placement import PairIndex, pair_structure
 from optimizer.build.pools import Pools
@@ -38,6 +38,7 @@ from optimizer.build.rent import RentIndex, rent_offers, rent_structure
 from optimizer.build.runs import RunIndex, run_structure
 from optimizer.build.shares import ShareIndex, share_structure
 from optimizer.economics.calendar import Calendar
+from optimizer.performance.error_points import with_error_points
 from optimizer.program.program import Names
 from optimizer.spec.resolved import Case
 from optimizer.uncertainty.tree import SHARED, Tree
@@ -72,7 +73,7 @@ class Structure:
     paths: PathTable
     cells: np.ndarray  # int[B], hours of the week in each block
     rate: int  # position of the discount rate
-    probability: np.ndarray  # int[S], positions
+    probability: Scaled  # [S]
     demand: DemandIndex
     pair_index: PairIndex
     run: RunIndex
@@ -114,7 +115,9 @@ class Structure:
 
 
 def structure_of(case: Case) -> tuple[Structure, Parameters]:
-    """Everything that does not change while numbers change a little, and the numbers."""
+    """Everything that does not change while numbers change a little, and the numbers. Where the case plans with the throughput error as
+    scenarios, `Structure.case` has them all."""
+    case = with_error_points(case)
     draft = Draft.of(case)
     calendar, tree, table = draft.calendar, draft.tree, draft.table
     rate = table.at(case.discount_rate_per_year)
@@ -205,7 +208,7 @@ def _recourse(draft: Draft) -> tuple[RecourseRecord, ...]:
     tree, names = draft.tree, draft.calendar.names
     return tuple(
         RecourseRecord(s * tree.periods + t, f"{scenario.name} {names[t]}", scenario.name, s, t, int(tree.node_at[s, t]), p)
-        for s, (scenario, p) in enumerate((x, x.probability.value) for x in draft.case.scenarios)
+        for s, (scenario, p) in enumerate((x, x.weighted_probability) for x in draft.case.scenarios)
         for t in range(tree.periods)
     )
 

@@ -32,7 +32,8 @@ def values(structure: Structure, theta: Array, xp: ModuleType = np) -> dict[str,
     demand = demand_values(s.demand, n)
     placement = placement_values(s.pair_index, n)
     work = run_work(s.run, n)  # [S, K]
-    run = run_rows(s.run, work, n.e[s.probability], n)
+    probability = s.probability.read(n.e)
+    run = run_rows(s.run, work, probability, n)
     rent = rent_values(s.rent, n)
     flows = existing_values(s.existing_index, n)
     acquired = acquisition_values(s.acquisition, n)
@@ -44,11 +45,15 @@ def values(structure: Structure, theta: Array, xp: ModuleType = np) -> dict[str,
     standing = s.existing_index.pool >= 0
     base = n.segment_sum(flows.usable[standing], s.existing_index.pool[standing], pools)  # [G, T]
     state = xp.concatenate([xp.swapaxes(base, 0, 1), side.base], axis=1)  # [T, G + K]
-    probability = n.e[s.probability]
 
     def every_scenario(per_period: Array) -> Array:
         """[S * T, ...] from [T, ...]: what does not depend on the scenario."""
         return xp.broadcast_to(per_period, (tree.scenarios, *per_period.shape)).reshape(nodes, *per_period.shape[1:])
+
+    def every_point(per_period: Array) -> Array:
+        """[C, ...] from [T, ...]: what does not depend on the throughput error."""
+        points = len(s.pair_index.speed)
+        return xp.broadcast_to(per_period, (points, *per_period.shape)).reshape(points * periods, *per_period.shape[1:])
 
     def by_node(per_scenario: Array) -> Array:
         """[S * T, ...] from [S, T, ...]."""
@@ -64,18 +69,18 @@ def values(structure: Structure, theta: Array, xp: ModuleType = np) -> dict[str,
         "limit_lower": xp.full(len(s.limits), -np.inf),
         "limit_upper": upper,
         "node_weight": (probability[:, None] * n.mid).reshape(nodes),
-        "block_hours": xp.asarray(n.block_hours),
-        "pair_capacity": xp.broadcast_to(placement.capacity, (periods, pairs)),
+        "block_hours": every_point(xp.asarray(n.block_hours)),
+        "pair_capacity": xp.repeat(placement.capacity, periods, axis=0),
         "placement_cost": placement.cost,
-        "placement_upper": placement_upper(s.run, work, pairs, n),
-        "unserved_cost": demand.unserved_cost,
-        "unserved_cost_deferrable": demand.unserved_cost_deferrable,
+        "placement_upper": every_point(placement_upper(s.run, work, pairs, n)),
+        "unserved_cost": every_point(demand.unserved_cost),
+        "unserved_cost_deferrable": every_point(demand.unserved_cost_deferrable),
         "demand": by_node(demand.served),
         "demand_deferrable": by_node(demand.deferrable),
         "availability": xp.ones((nodes, pools)),
         "rent_cost": by_node(rent.cost),
         "rent_upper": every_scenario(xp.broadcast_to(rent.upper[:, None], (periods, blocks, pools))),
-        "side_pair": xp.zeros((periods, sides, blocks, pairs)),
+        "side_pair": every_point(xp.zeros((periods, sides, blocks, pairs))),
         "side_rent": by_node(side.rent),
         "side_slack_cost": every_scenario(side.slack_cost),
         "side_slack_upper": xp.full((nodes, sides), np.inf),

@@ -22,6 +22,7 @@ from optimizer.economics.calendar import DAYS_PER_YEAR, FOREVER_AGO
 from optimizer.economics.cashflow import LEASE, OWN, RESERVED, Cash, FlowShape, cash
 from optimizer.program.program import Plan as Values
 from optimizer.report.case_prices import Array, CasePrices, any_assumed
+from optimizer.report.chips_used import chips_per_work
 from optimizer.report.frames import frame
 
 COLUMNS = (
@@ -84,7 +85,7 @@ class Ledger:
         )
         rows["period"] = np.array(self.prices.calendar.names)[rows["t"]]
         rows["scenario"] = np.array([*(s.name for s in case.scenarios), ALL])[rows["s"]]
-        rows["probability"] = np.array([*(s.probability.value for s in case.scenarios), 1.0])[rows["s"]]
+        rows["probability"] = np.array([*(s.weighted_probability for s in case.scenarios), 1.0])[rows["s"]]
         rows["provider"] = [case.places[name].provider if name else "" for name in rows["place"]]
         for name in ("nominal_usd", "present_value_usd"):
             rows[f"expected_{name}"] = rows["probability"] * rows[name]
@@ -205,6 +206,7 @@ def _rents(ledger: Ledger, r: Array) -> None:
 def _load_energy(ledger: Ledger, x: Array) -> None:
     """What use costs on own sites on top of idling."""
     structure, prices, case = ledger.structure, ledger.prices, ledger.structure.case
+    per_work = chips_per_work(structure, prices)[:, None]  # [S, 1, P]
     work = np.einsum("tb,stbp->stp", prices.block_hours, by_scenario(structure, x))
     for pool in structure.pools:
         if not pool.is_site:
@@ -212,8 +214,7 @@ def _load_energy(ledger: Ledger, x: Array) -> None:
         chip_hours = np.zeros(work.shape[:2])
         for pair in structure.pairs:
             if pair.pool == pool.index:
-                workload = case.workloads[structure.streams[pair.stream].workload]
-                chip_hours += work[:, :, pair.index] * prices.chips_per_work(workload, pair.throughput)
+                chip_hours += work[:, :, pair.index] * per_work[:, :, pair.index]
         place, chip = case.places[pool.place], case.chips[pool.chip]
         assumed = any_assumed(place.electricity_usd_per_mwh, place.pue, chip.idle_power_kw_per_chip, chip.load_power_kw_per_chip)
         nominal = chip_hours * prices.load_usd_per_chip_hour(pool.chip, pool.place)

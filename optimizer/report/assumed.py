@@ -41,9 +41,9 @@ def assumed_share(structure: Structure, values: Values, cost: pd.DataFrame) -> A
 def _throughput_share(structure: Structure, values: Values) -> np.ndarray:
     """[G]: expected chip-hours at an assumed throughput over all that are used, over the horizon; 0 for an idle pool."""
     prices = CasePrices.of(structure.case)
-    probability = np.array([s.probability.value for s in structure.case.scenarios])
-    work = np.einsum("s,tb,stbp->p", probability, prices.block_hours, by_scenario(structure, values.x))
-    hours = work * chips_per_work(structure, prices) if len(work) else work
+    probability = np.array([s.weighted_probability for s in structure.case.scenarios])
+    work = np.einsum("s,tb,stbp->sp", probability, prices.block_hours, by_scenario(structure, values.x))
+    hours = (work * chips_per_work(structure, prices)).sum(axis=0)
     assumed = np.array([p.throughput.rate.assumed for p in structure.pairs], bool)
     pool, pools = np.array([p.pool for p in structure.pairs], int), len(structure.pools)
     used = np.bincount(pool, hours, pools)

@@ -34,7 +34,7 @@ def _sizes(built: Built) -> list[tuple[str, str, str]]:
     rows = p.nodes * (p.blocks * (p.served + p.pools) + p.deferrable + p.sides) + p.limits + p.links
     return [
         ("periods", str(calendar.periods), f"{calendar.first_day[0]} to {calendar.end}, {figures.counted(p.blocks, 'load block')} each"),
-        ("scenarios", str(len(structure.case.scenarios)), "" if structure.tree.reveal is None else f"revealed {structure.case.reveal}"),
+        ("scenarios", str(len(structure.case.scenarios)), _scenarios(structure)),
         ("workload streams", str(p.streams), f"{p.served} by block, {p.deferrable} movable{f', {p.free} runs' if p.free else ''}"),
         ("pools", str(p.pools), "chip x place x firm or preemptible"),
         ("possible placements", str(p.pairs), "stream x pool"),
@@ -43,6 +43,13 @@ def _sizes(built: Built) -> list[tuple[str, str, str]]:
         ("numbers", f"{len(built.parameters):,}", "of the case and the catalog that the answer depends on"),
         ("program", f"{p.acquisitions + p.nodes * per_node + p.links:,}", f"columns, {rows:,} rows"),
     ]
+
+
+def _scenarios(structure: Structure) -> str:
+    points = len(structure.pair_index.speed)
+    said = [f"{len(structure.case.scenarios) // points} of the case at {points} points of the throughput error"] if points > 1 else []
+    said += [] if structure.tree.reveal is None else [f"revealed {structure.case.reveal}"]
+    return ", ".join(said)
 
 
 def _eligible(structure: Structure):

@@ -12,6 +12,7 @@ import numpy as np
 
 from optimizer.economics.calendar import HOURS_PER_YEAR, Calendar, Instants
 from optimizer.economics.cashflow import discount
+from optimizer.performance.spot import inference_goodput, training_goodput
 from optimizer.spec.resolved import Case, Offer, Path, Quantity, Scenario, Selector, Throughput, Workload
 
 Array = np.ndarray
@@ -95,7 +96,7 @@ class CasePrices:
         if scenario is not None:
             (own,) = (s for s in scenarios if s.name == scenario)
             return price * self.multiplier(own, offer, self.calendar.first)
-        return price * sum(s.probability.value * self.multiplier(s, offer, self.calendar.first) for s in scenarios)
+        return price * sum(s.weighted_probability * self.multiplier(s, offer, self.calendar.first) for s in scenarios)
 
     def rent_price(self, offer: Offer) -> Array:
         """[S, T], $ per paid chip-hour mid-period."""
@@ -130,11 +131,24 @@ class CasePrices:
 
     # work -------------------------------------------------------------------------------------------------------------------
     def chips_per_work(self, workload: Workload, row: Throughput) -> float:
-        """Chips per request/s (serving), request/h (batch) or exaFLOP/h (training)."""
+        """Chips that are never interrupted per request/s (serving), request/h (batch) or exaFLOP/h (training)."""
         if workload.kind == "training":
             return 1e6 / (3600 * row.rate.value)
         assert workload.output_tokens is not None
         return workload.output_tokens.value / (row.rate.value * (3600 if workload.kind == "batch" else 1))
+
+    def goodput(self, workload: Workload, tpot_ms: float, offer: Offer) -> float:
+        """Share of the paid time on the chips of a spot offer that is progress; tpot_ms is read for serving and batch."""
+        what = offer.interruptions
+        if what is None or what.per_hour.value == 0:
+            return 1.0
+        per_hour, restore_s = what.per_hour.value, 60 * what.restore_minutes.value
+        if workload.kind == "training":
+            written = what.checkpoint_interval_minutes
+            interval_s = None if written is None else 60 * written.value
+            return float(training_goodput(per_hour, 60 * what.checkpoint_minutes.value, restore_s, interval_s))
+        assert workload.output_tokens is not None
+        return float(inference_goodput(per_hour, workload.output_tokens.value * tpot_ms / 1000, restore_s))
 
     def unserved_usd_per_work(self, workload: Workload) -> float:
         """$ per request (serving, batch) or exaFLOP (training) that is not served."""

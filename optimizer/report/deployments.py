@@ -38,19 +38,21 @@ def deployments_table(structure: Structure) -> pd.DataFrame:
 
 
 def replicas_table(structure: Structure, values: Values) -> pd.DataFrame:
-    """Busy and spare chips of every group of streams that shares replicas, in each period in the node and block of its largest load."""
+    """Busy and spare chips of every group of streams that shares replicas, in each period in the node and
+    block where most of them are busy."""
     groups = structure.pair_index.groups
     if groups is None:
         return frame(REPLICA_COLUMNS, [])
     periods, blocks = structure.calendar.periods, len(structure.blocks)
     rate = groups.rates(values.x).reshape(-1, periods, blocks, groups.size)  # [S, T, B, Q]
-    rate = np.moveaxis(rate, 1, 0).reshape(periods, -1, groups.size)  # [T, S * B, Q]
-    at, largest = rate.argmax(axis=1), rate.max(axis=1)
+    load, point = groups.loads, structure.pair_index.errors.of_scenario  # [K, Q], [S]
+    busy_of = rate * (load.busy_s * load.chips)[point][:, None, None]
+    busy_of, rate = (np.moveaxis(a, 1, 0).reshape(periods, -1, groups.size) for a in (busy_of, rate))  # [T, S * B, Q]
+    at, largest = busy_of.argmax(axis=1), busy_of.max(axis=1)
     t, q = np.nonzero(largest > SMALLEST * largest.max(axis=0, initial=0.0))
     s, b = np.divmod(at[t, q], blocks)
-    load, asked = groups.load, largest[t, q]
-    busy = asked * (load.busy_s * load.chips)[q]
-    spare = spare_chips(asked, ReplicaLoad(*(leaf[q] for leaf in load)))
+    busy, asked = largest[t, q], rate[t, at[t, q], q]
+    spare = spare_chips(asked, ReplicaLoad(*(leaf[point[s], q] for leaf in load)))
     pools = [structure.pools[g] for g in groups.pool]
     first = {int(g): structure.pairs[i] for i, g in reversed(list(enumerate(groups.pair.tolist()))) if g >= 0}
     workload = [structure.streams[first[i].stream].workload for i in range(groups.size)]
@@ -67,9 +69,9 @@ def replicas_table(structure: Structure, values: Values) -> pd.DataFrame:
             "workload": of(workload, q),
             "chip": of([pool.chip for pool in pools], q),
             "place": of([pool.place for pool in pools], q),
-            "replica_chips": load.chips[q],
+            "replica_chips": np.array([structure.pair_index.deployments[first[i].deployment].setting.chips for i in range(groups.size)])[q],
             "requests_per_second": asked,
-            "slack_ms": 1e3 * load.slack_s[q],
+            "slack_ms": 1e3 * load.slack_s[point[s], q],
             "chips_busy": busy,
             "chips_spare": spare,
             "utilisation": busy / (busy + spare),

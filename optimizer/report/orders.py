@@ -168,4 +168,4 @@ def commitments_table(structure: Structure, values: Values) -> pd.DataFrame:
 
 
 def _probabilities(structure: Structure) -> dict[str, float]:
-    return {s.name: s.probability.value for s in structure.case.scenarios} | {ALL: 1.0}
+    return {s.name: s.weighted_probability for s in structure.case.scenarios} | {ALL: 1.0}

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from optimizer.build.build import Built
+from optimizer.build.structure import Structure
 from optimizer.program.certificate import Certificate
 from optimizer.program.program import Multipliers
 from optimizer.program.program import Plan as Values
@@ -17,6 +18,7 @@ from optimizer.report import figures
 from optimizer.report.accounting import cost_table, total_usd
 from optimizer.report.assumed import assumed_share
 from optimizer.report.deployments import deployments_table, replicas_table
+from optimizer.report.hard_targets import broken_targets
 from optimizer.report.infeasibility import conflicts
 from optimizer.report.limit_prices import prices_table
 from optimizer.report.orders import acquisitions_table, commitments_table, mix_table
@@ -64,7 +66,7 @@ def tables_of(
         device=solution.device,
         case_name=case.name,
         case_hash=case.hash,
-        warnings=(*structure.warnings, *_disagreement(frames["cost"], certificate.objective)),
+        warnings=(*structure.warnings, *_disagreement(frames["cost"], certificate.objective), *_late(structure, values)),
         excuses=tuple(e for e in structure.excuses if (e.workload, e.origin) in unplaced),
         assumed=shares,
         conflicts=sentences,
@@ -111,6 +113,12 @@ def _disagreement(cost: pd.DataFrame, objective: float) -> tuple[str, ...]:
     if not math.isfinite(objective) or abs(total - objective) <= RECONCILED * size:
         return ()
     return (f"THE COST TABLE DOES NOT ADD UP: {total!r} USD against the certified {objective!r} USD; please report this case",)
+
+
+def _late(structure: Structure, values: Values | None) -> tuple[str, ...]:
+    """Warnings where placed work breaks a latency target on hard values: the program should have had no such pair."""
+    broken = () if values is None else broken_targets(structure, values)
+    return tuple(f"A PLACEMENT BREAKS ITS TARGET, please report this case: {sentence}" for sentence in broken)
 
 
 def _nothing(built: Built) -> Values:

@@ -60,18 +60,18 @@ def training_runs_table(structure: Structure, values: Values) -> pd.DataFrame:
     free = [stream for stream in structure.streams if stream.run is not None]
     undone = values.link_slack.reshape(len(scenarios), len(free))
     x = by_scenario(structure, values.x)  # [S, T, B, P]
-    per_work = chips_per_work(structure, prices)
+    per_work = chips_per_work(structure, prices)  # [S, P]
     rows = []
     for s, scenario in enumerate(scenarios):
         for stream in free:
             run = next(run for run in structure.case.workloads[stream.workload].runs if run.name == stream.run)
-            done, judged = _judge(structure, prices, stream, run, x[s], per_work)
+            done, judged = _judge(structure, prices, stream, run, x[s], per_work[s])
             left = float(undone[s, stream.position])
             names = structure.calendar.names
             rows.append(
                 {
                     "scenario": scenario.name,
-                    "probability": scenario.probability.value,
+                    "probability": scenario.weighted_probability,
                     "workload": stream.workload,
                     "run": stream.run,
                     "first_period": names[run.periods[0]],

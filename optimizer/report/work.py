@@ -72,7 +72,7 @@ def placement_table(structure: Structure, values: Values) -> pd.DataFrame:
         np.array([pool.preemptible for pool in of_pair], bool)[p],
         work,
         named([streams[w].work_unit for w in stream], p),
-        work * chips_per_work(structure, CasePrices.of(structure.case))[p] if len(p) else work,
+        work * chips_per_work(structure, CasePrices.of(structure.case))[s, p] if len(p) else work,
     )
     return frame(PLACEMENT_COLUMNS, dict(zip(PLACEMENT_COLUMNS, columns, strict=True)))
 
@@ -103,7 +103,7 @@ def unserved_table(structure: Structure, values: Values) -> pd.DataFrame:
             amount = u[..., stream.position]
             demand, usd, blocks = amount + placed, amount * hours * price, [block.name for block in structure.blocks]
         s, t, b = np.nonzero(amount > SMALLEST * demand)
-        probability = np.array([scenario.probability.value for scenario in case.scenarios])[s]
+        probability = np.array([scenario.weighted_probability for scenario in case.scenarios])[s]
         frames.append(
             frame(
                 UNSERVED_COLUMNS,

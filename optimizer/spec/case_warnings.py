@@ -29,7 +29,7 @@ def find_warnings(case: Case, source: Source) -> tuple[str, ...]:
         *_idle_limits(case),
         *_unknown_words(case),
     ]
-    if case.reveal is not None and len(case.scenarios) == 1:
+    if case.reveal is not None and len(case.scenarios) == 1 and case.performance.error_points is None:
         found.append("scenarios.reveal: there is one scenario, so nothing is revealed")
     return tuple(dict.fromkeys(found))
 

@@ -151,7 +151,8 @@ def _throughput_row(row: Row, count: dict[str, int]) -> Throughput | None:
 
     rate_quantity = Quantity(rate, f"{key}.{number}.{rate_column}", assumed)
     ttft, tpot = latency("ttft_p99_ms"), latency("tpot_p99_ms")
-    return Throughput(chip, model, task, tokens_in, tokens_out, rate_quantity, ttft, tpot, row.positive("log_std"))
+    measured = row.text("confidence") == "high"
+    return Throughput(chip, model, task, tokens_in, tokens_out, rate_quantity, ttft, tpot, row.positive("log_std"), measured)
 
 
 def _count(tokens: float) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from .case_error import Location
 from .quantities import Source, optional_quantity, quantity
-from .resolved import Existing, Offer, Path
-from .schema_offers import TERM_MONTHS, ExistingContract, ExistingOwn, LeaseOffer, OwnOffer, RentOffer, ReservedOffer
+from .resolved import Existing, Interruptions, Offer, Path
+from .schema_offers import TERM_MONTHS, ExistingContract, ExistingOwn, LeaseOffer, OnDemandOffer, OwnOffer, ReservedOffer, SpotOffer
 
-WrittenOffer = OwnOffer | LeaseOffer | ReservedOffer | RentOffer
+WrittenOffer = OwnOffer | LeaseOffer | ReservedOffer | OnDemandOffer | SpotOffer
 
 
 def resolve_offers(source: Source) -> dict[str, Offer]:
@@ -41,7 +41,7 @@ def _offer(source: Source, name: str, expanded: str, chip: str, place: str, writ
     # fields that a kind does not have count as their default and keep the key path they would have
     opex = written.opex_usd_per_chip_year if isinstance(written, OwnOffer) else 0.0
     upfront = written.upfront_share if isinstance(written, LeaseOffer | ReservedOffer) else 0.0
-    signed = None if isinstance(written, RentOffer) else written
+    signed = None if isinstance(written, OnDemandOffer | SpotOffer) else written
     window = written.window
     return Offer(
         name=expanded,
@@ -63,6 +63,21 @@ def _offer(source: Source, name: str, expanded: str, chip: str, place: str, writ
         ),
         usable_share=quantity(written.usable_share, (*here, "usable_share"), written.assumed),
         assumed=written.assumed or assumed,
+        interruptions=_interruptions(here, written) if isinstance(written, SpotOffer) else None,
+    )
+
+
+def _interruptions(here: Location, written: SpotOffer) -> Interruptions | None:
+    block, at = written.interruptions, (*here, "interruptions")
+    if block is None:
+        return None
+    return Interruptions(
+        per_hour=quantity(block.per_hour, (*at, "per_hour"), written.assumed),
+        checkpoint_minutes=quantity(block.checkpoint_minutes, (*at, "checkpoint_minutes"), written.assumed),
+        checkpoint_interval_minutes=optional_quantity(
+            block.checkpoint_interval_minutes, (*at, "checkpoint_interval_minutes"), written.assumed
+        ),
+        restore_minutes=quantity(block.restore_minutes, (*at, "restore_minutes"), written.assumed),
     )
 
 

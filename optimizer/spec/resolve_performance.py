@@ -7,7 +7,7 @@ import math
 from .case_error import Location
 from .quantities import Source, optional_quantity, quantity
 from .resolved import LengthBucket, Performance, Speculative, Traffic
-from .schema_traffic import Burstiness
+from .schema_traffic import Burstiness, ErrorScenarios, Quantile
 from .schema_workloads import Batch, Serving
 
 MEANS_AGREE = 1e-3
@@ -15,9 +15,13 @@ MEANS_AGREE = 1e-3
 
 
 def resolve_performance(source: Source) -> Performance:
-    """The block, with its defaults where it is absent."""
+    """The block, with its defaults where it is absent. Raises CaseError: the quantile 1, an error without a model that has one."""
     written, here = source.file.performance, ("performance",)
-    quantile = None if isinstance(written.plan_at, str) else written.plan_at.quantile
+    quantile = written.plan_at.quantile if isinstance(written.plan_at, Quantile) else None
+    points = written.plan_at.scenarios if isinstance(written.plan_at, ErrorScenarios) else None
+    if points is not None and written.throughput != "model":
+        problem, remedy = "are points of the performance model's error, and throughput comes from the rows", "write throughput: model"
+        raise source.error((*here, "plan_at", "scenarios"), problem, f"{remedy}, or plan_at: median")
     if quantile == 1.0:
         raise source.error((*here, "plan_at", "quantile"), "is 1, which no throughput reaches", "write a quantile below 1, such as 0.9")
     return Performance(
@@ -26,6 +30,7 @@ def resolve_performance(source: Source) -> Performance:
         queueing=written.queueing,
         tpot_mean_over_p99=quantity(written.tpot_mean_over_p99, (*here, "tpot_mean_over_p99")),
         prefill_tokens_per_step=quantity(written.prefill_tokens_per_step, (*here, "prefill_tokens_per_step")),
+        error_points=points,
     )
 
 

@@ -163,7 +163,8 @@ def resolve_throughput(source: Source) -> tuple[Throughput, ...]:
             rate = quantity(written.output_tokens_per_second_per_chip, (*here, "output_tokens_per_second_per_chip"), written.assumed)
             ttft = optional_quantity(written.ttft_p99_ms, (*here, "ttft_p99_ms"), written.assumed)
             tpot = optional_quantity(written.tpot_p99_ms, (*here, "tpot_p99_ms"), written.assumed)
-            rows.append(Throughput(written.chip, written.model, "serving", written.input_tokens, written.output_tokens, rate, ttft, tpot))
+            shape = (written.input_tokens, written.output_tokens)
+            rows.append(Throughput(written.chip, written.model, "serving", *shape, rate, ttft, tpot, measured=not written.assumed))
         else:
             rate = quantity(written.training_tflops_per_chip, (*here, "training_tflops_per_chip"), written.assumed)
             rows.append(Throughput(written.chip, written.model, "training", None, None, rate, None, None))

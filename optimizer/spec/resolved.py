@@ -139,6 +139,7 @@ class Throughput:
     ttft_p99_ms: Quantity | None
     tpot_p99_ms: Quantity | None
     log_std: float | None = None  # standard deviation of the logarithm of the rate, where it is known
+    measured: bool = True  # a measurement, not an estimate: the performance model is pinned to it
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,16 @@ class Calibration:
     parameters: dict[str, Quantity]
     log_std: dict[str, float]
     residual_log_std: float  # of a throughput, with the parameters known
+
+
+@dataclass(frozen=True)
+class Interruptions:
+    """How often a job on spot chips is interrupted, and what it then loses."""
+
+    per_hour: Quantity  # of the job, not of one of its instances
+    checkpoint_minutes: Quantity
+    checkpoint_interval_minutes: Quantity | None  # None: the best
+    restore_minutes: Quantity
 
 
 @dataclass(frozen=True)
@@ -172,6 +183,7 @@ class Offer:
     available_chips_total: Quantity | None
     usable_share: Quantity
     assumed: bool
+    interruptions: Interruptions | None = None  # None: never; only spot has them
 
     @property
     def is_rent(self) -> bool:
@@ -241,13 +253,15 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Performance:
-    """`model`: serving throughput comes from the calibrated model, measured rows pin it. `quantile`: None plans at the median."""
+    """`model`: serving throughput comes from the calibrated model, measured rows pin it. `quantile`, `error_points`: both None plans at
+    the median; points of the throughput error are scenarios of their own (`optimizer.performance.error_points`)."""
 
     model: bool
     quantile: float | None
     queueing: bool
     tpot_mean_over_p99: Quantity
     prefill_tokens_per_step: Quantity
+    error_points: int | None = None
 
 
 @dataclass(frozen=True)
@@ -325,10 +339,19 @@ class PriceMultiplier:
 
 @dataclass(frozen=True)
 class Scenario:
+    """A scenario of the file, or that at one point of the throughput error: `throughput_sd` of its own standard deviations off."""
+
     name: str
-    probability: Quantity
+    probability: Quantity  # of the scenario of the file
     demand: tuple[DemandMultiplier, ...] = ()
     prices: tuple[PriceMultiplier, ...] = ()
+    weight: float = 1.0  # the point's part of that probability
+    throughput_sd: float = 0.0
+
+    @property
+    def weighted_probability(self) -> float:
+        """These sum to 1 over the scenarios of a case."""
+        return self.probability.value * self.weight
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from .schema_values import (
 KINDS = ("own", "lease", "reserved_1y", "reserved_3y", "on_demand", "spot")
 Kind = Literal["own", "lease", "reserved_1y", "reserved_3y", "on_demand", "spot"]
 TERM_MONTHS = {"reserved_1y": 12, "reserved_3y": 36}
+UNINTERRUPTED = {"interruptions": "only a spot offer is interrupted; remove it"}
 
 
 class Window(Block):
@@ -107,6 +108,7 @@ class OwnOffer(_Signed):
         "upfront_share": "an own chip is paid at delivery; remove it",
         "price_usd_per_chip_hour": "an own chip has `price_usd_per_chip`",
         "price_usd_per_chip_year": "an own chip has `price_usd_per_chip`",
+        **UNINTERRUPTED,
     }
 
 
@@ -121,6 +123,7 @@ class LeaseOffer(_Signed, _Hourly):
         "life_months": "a lease has `term_months`",
         "opex_usd_per_chip_year": "a lease price includes operations; remove it",
         "price_usd_per_chip": "a lease has `price_usd_per_chip_hour` or `price_usd_per_chip_year`",
+        **UNINTERRUPTED,
     }
 
 
@@ -135,13 +138,22 @@ class ReservedOffer(_Signed, _Hourly):
         "life_months": "remove it: reserved_1y always runs 12 months and reserved_3y 36",
         "opex_usd_per_chip_year": "a reserved price includes operations; remove it",
         "price_usd_per_chip": "a reservation has `price_usd_per_chip_hour` or `price_usd_per_chip_year`",
+        **UNINTERRUPTED,
     }
 
 
-class RentOffer(_Hourly):
+class Interruptions(Block):
+    """What interruptions cost a job on spot chips."""
+
+    per_hour: NotNegative = Field(description="interruptions of a job per hour")
+    checkpoint_minutes: Positive = Field(1.0, description="time that writing a checkpoint of training takes")
+    checkpoint_interval_minutes: Positive | None = Field(None, description="training between two checkpoints; absent: the best interval")
+    restore_minutes: NotNegative = Field(description="time from an interruption until the job runs again")
+
+
+class _Rent(_Hourly):
     """Chips rented by the hour."""
 
-    kind: Literal["on_demand", "spot"] = Field(description="on_demand: firm; spot: may be taken away, its own preemptible pool")
     available_chips: NotNegativePath = Field(description="most chips at any hour of the period, read at mid-period")
 
     elsewhere: ClassVar[dict[str, str]] = {
@@ -153,13 +165,28 @@ class RentOffer(_Hourly):
     }
 
 
+class OnDemandOffer(_Rent):
+    """Chips rented by the hour that stay as long as they are paid."""
+
+    kind: Literal["on_demand"] = Field(description="on_demand: firm, by the hour")
+
+    elsewhere: ClassVar[dict[str, str]] = {**_Rent.elsewhere, **UNINTERRUPTED}
+
+
+class SpotOffer(_Rent):
+    """Chips rented by the hour that may be taken away."""
+
+    kind: Literal["spot"] = Field(description="spot: may be taken away, its own preemptible pool")
+    interruptions: Interruptions | None = Field(None, description="how often, and what it costs; absent: nothing beyond `usable_share`")
+
+
 OFFER_OF_KIND = {
     "own": "<own>",
     "lease": "<lease>",
     "reserved_1y": "<reserved>",
     "reserved_3y": "<reserved>",
-    "on_demand": "<rent>",
-    "spot": "<rent>",
+    "on_demand": "<on_demand>",
+    "spot": "<spot>",
 }
 
 
@@ -167,7 +194,8 @@ Offer = Annotated[
     Annotated[OwnOffer, Tag("<own>")]
     | Annotated[LeaseOffer, Tag("<lease>")]
     | Annotated[ReservedOffer, Tag("<reserved>")]
-    | Annotated[RentOffer, Tag("<rent>")],
+    | Annotated[OnDemandOffer, Tag("<on_demand>")]
+    | Annotated[SpotOffer, Tag("<spot>")],
     Discriminator(lambda value: OFFER_OF_KIND[value["kind"] if isinstance(value, dict) else value.kind]),
     BeforeValidator(lambda value: check_choice(value, "kind", KINDS)),
 ]

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from .schema_values import AtLeastOne, Block, Fraction, NotNegative, Positive, PositiveFraction, Truth, refuse
+from .case_error import shown
+from .schema_values import AtLeastOne, Block, Fraction, NotNegative, Positive, PositiveFraction, Truth, refuse, whole_number
 
 
 class Quantile(Block):
@@ -17,16 +18,35 @@ class Quantile(Block):
     )
 
 
-def _median_or_quantile(value: Any) -> Any:
-    if isinstance(value, str) and value != "median":
-        raise refuse(f"is {value}", "write median, or {quantile: 0.9}")
+def _points(value: Any) -> Any:
+    """A rule of an odd number of points holds the median itself."""
+    value = whole_number(value)
+    if value % 2 == 0 or not 3 <= value <= 9:
+        raise refuse(f"is {value}", "write 3, 5, 7 or 9: as many points of the throughput error")
+    return value
+
+
+class ErrorScenarios(Block):
+    """Plan with the throughput error as scenarios."""
+
+    scenarios: Annotated[int, Field(ge=3, le=9), BeforeValidator(_points)] = Field(
+        description="3, 5, 7 or 9 points of the throughput error, each a scenario of its own beside those of the case"
+    )
+
+
+def _one_of_three(value: Any) -> Any:
+    ways = {"quantile", "scenarios"}.intersection(value) if isinstance(value, dict) else set()
+    if len(ways) == 2:
+        raise refuse("has both quantile and scenarios", "keep one of them (null removes a key that another file wrote)")
+    if not ways and value != "median":
+        raise refuse(f"is {shown(value)}", "write median, {quantile: 0.9} or {scenarios: 3}")
     return value
 
 
 PlanAt = Annotated[
-    Annotated[Literal["median"], Tag("<median>")] | Annotated[Quantile, Tag("<quantile>")],
-    Discriminator(lambda value: "<median>" if isinstance(value, str) else "<quantile>"),
-    BeforeValidator(_median_or_quantile),
+    Annotated[Literal["median"], Tag("<median>")] | Annotated[Quantile, Tag("<quantile>")] | Annotated[ErrorScenarios, Tag("<scenarios>")],
+    Discriminator(lambda value: "<median>" if isinstance(value, str) else "<scenarios>" if "scenarios" in value else "<quantile>"),
+    BeforeValidator(_one_of_three),
 ]
 
 
@@ -34,7 +54,7 @@ class Performance(Block):
     """Where throughput comes from."""
 
     throughput: Literal["table", "model"] = Field("table", description="table: the rows alone; model: the calibrated model of serving")
-    plan_at: PlanAt = Field("median", description="median, or {quantile: q}: the throughput that is exceeded with probability q")
+    plan_at: PlanAt = Field("median", description="median, {quantile: q}: what is exceeded with probability q, or {scenarios: n}")
     queueing: Truth = Field(True, description="with the model: keep spare replicas so that the 99th percentile of the wait fits the target")
     tpot_mean_over_p99: PositiveFraction = Field(
         0.85, description="mean over 99th percentile of the time per output token of a loaded server"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from dataclasses import dataclass, field
 from typing import Any
+
+from scipy.optimize import minimize_scalar
 
 from tests.oracle import second_builder_reading as reading
 from tests.oracle.second_builder_reading import Calendar, CaseError, Map, number, to_date
@@ -30,7 +33,7 @@ FIELDS_OF_KIND = {
     "reserved_1y": {"price_usd_per_chip_hour", "price_usd_per_chip_year", "upfront_share", "lead_time_months", "available_chips_total"},
     "reserved_3y": {"price_usd_per_chip_hour", "price_usd_per_chip_year", "upfront_share", "lead_time_months", "available_chips_total"},
     "on_demand": {"price_usd_per_chip_hour", "price_usd_per_chip_year"},
-    "spot": {"price_usd_per_chip_hour", "price_usd_per_chip_year"},
+    "spot": {"price_usd_per_chip_hour", "price_usd_per_chip_year", "interruptions"},
 }
 FIELDS_OF_ALL = {
     "kind",
@@ -147,7 +150,7 @@ class Stream:
     level: str
     profile_mean: dict[str, float]
     run: Map | None = None  # one run of a training workload, with a window
-    rate: dict[tuple[str, str, str], float] = field(default_factory=dict)  # pool -> work per chip, in the throughput row's unit
+    rate: dict[tuple[str, str, str], float] = field(default_factory=dict)  # pool -> progress per chip, in the throughput row's unit
 
 
 def read_chips(case: Map, catalog: Map) -> dict[str, Chip]:
@@ -314,7 +317,7 @@ def figure(row: Map, key: str) -> float | None:
 def rate_of(
     case: Map, catalog: Map, stream: Stream, pool: tuple[str, str, str], chips: dict[str, Chip], places: dict[str, Place]
 ) -> float | None:
-    """Throughput of a stream on a pool by the best operating point that qualifies, or None when the pool may not serve it."""
+    """Throughput times goodput of a stream on a pool by the best operating point that qualifies, or None when the pool may not serve it."""
     workload = stream.workload
     chip = chips[pool[0]]
     place = places[pool[1]]
@@ -335,6 +338,7 @@ def rate_of(
         if number(model["weight_gb"]) > chip.values["hbm_gb"] * chip.values["scale_up_chips"]:
             return None
     best: float | None = None
+    best_tpot: float | None = None
     for row in throughput_rows(case, catalog, chip.name, workload):
         if stream.kind == "training":
             rate = figure(row, "training_tflops_per_chip")
@@ -342,6 +346,7 @@ def rate_of(
             rate = figure(row, "output_tokens_per_second_per_chip")
         if rate is None:
             continue
+        tpot = figure(row, "tpot_p99_ms")
         if stream.kind == "serving" and "ttft_p99_ms" in workload:
             ttft = figure(row, "ttft_p99_ms")
             if ttft is None or stream.origin_location is None:
@@ -351,12 +356,48 @@ def rate_of(
             if trips * rtt + ttft > number(workload["ttft_p99_ms"]):
                 continue
         if stream.kind == "serving" and "tpot_p99_ms" in workload:
-            tpot = figure(row, "tpot_p99_ms")
             if tpot is None or tpot > number(workload["tpot_p99_ms"]):
                 continue
         if best is None or rate > best:
-            best = rate
-    return best
+            best, best_tpot = rate, tpot
+    if best is None or pool[2] == "firm":
+        return best
+    return best * pool_goodput(case, stream, pool, best_tpot)
+
+
+def pool_goodput(case: Map, stream: Stream, pool: tuple[str, str, str], tpot_p99_ms: float | None) -> float:
+    """The share of the paid time on a preemptible pool that is progress; its one spot offer says what interrupts it."""
+    for fields in case["offers"].values():
+        here = pool[0] in fields.get("chips", [fields.get("chip")]) and pool[1] in fields.get("places", [fields.get("place")])
+        if fields["kind"] == "spot" and here and "interruptions" in fields:
+            share = goodput(stream, fields["interruptions"], tpot_p99_ms)
+            if share < 0.001:
+                raise CaseError(f"{stream.name}: goodput {share} on {pool}")
+            return share
+    return 1.0
+
+
+def goodput(stream: Stream, interruptions: Map, tpot_p99_ms: float | None) -> float:
+    """Goodput by the formulas of the reference page, in minutes; the best interval by a search."""
+    r = number(interruptions["per_hour"]) / 60.0
+    restore = number(interruptions["restore_minutes"])
+    if r == 0.0:
+        return 1.0
+    if stream.kind != "training":
+        residence = number(stream.workload["output_tokens"]) * (tpot_p99_ms or 0.0) / 60000.0
+        return math.exp(-r * residence) / (1.0 + r * restore)
+    checkpoint = number(interruptions.get("checkpoint_minutes", 1))
+
+    def progress(interval: float) -> float:
+        """Share with a checkpoint after every `interval` minutes of work."""
+        return r * interval * math.exp(-r * restore) / math.expm1(r * (interval + checkpoint))
+
+    if "checkpoint_interval_minutes" in interruptions:
+        return progress(number(interruptions["checkpoint_interval_minutes"]))
+    # Young's interval sqrt(2 c / r) is never below the best one
+    young = math.log(math.sqrt(2.0 * checkpoint / r))
+    search = {"bounds": (young - 7.0, young), "method": "bounded", "options": {"xatol": 1.0e-9}}
+    return progress(math.exp(minimize_scalar(lambda log: -progress(math.exp(log)), **search).x))
 
 
 def chips_per_unit(stream: Stream, rate: float) -> float:

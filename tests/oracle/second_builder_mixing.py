@@ -165,6 +165,8 @@ class Mixer:
                 if self.chance(0.5):
                     latest = min(self.days - 1, (until - self.start).days)
                     offer["window"]["from"] = self.start + dt.timedelta(days=self.rng.randint(-20, latest))
+            if kind == "spot" and self.chance(0.5):
+                offer["interruptions"] = self.interruptions()
             if kind in RENT_KINDS:
                 chips = offer.get("chips", [offer.get("chip")])
                 places = offer.get("places", [offer.get("place")])
@@ -172,6 +174,18 @@ class Mixer:
                 if pools & rented:
                     del self.case["offers"][name]
                 rented |= pools
+
+    def interruptions(self) -> Map:
+        """From hardly any to several an hour; a written checkpoint interval or the best."""
+        found: Map = {
+            "per_hour": float(f"{10 ** self.rng.uniform(-5, 0.8):.4g}") if self.chance(0.9) else 0,
+            "restore_minutes": round(self.rng.uniform(0, 15), 2),
+        }
+        if self.chance(0.5):
+            found["checkpoint_minutes"] = round(self.rng.uniform(0.1, 8), 2)
+        if self.chance(0.5):
+            found["checkpoint_interval_minutes"] = round(self.rng.uniform(1, 90), 1)
+        return found
 
     def vary_existing(self) -> None:
         """Starts and ends inside the horizon."""

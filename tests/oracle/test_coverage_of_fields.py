@@ -39,6 +39,8 @@ offers.*.kind offers.*.chip offers.*.chips offers.*.place offers.*.places
 offers.*.price_usd_per_chip offers.*.price_usd_per_chip_hour offers.*.price_usd_per_chip_year offers.*.price_growth_per_year
 offers.*.opex_usd_per_chip_year offers.*.life_months offers.*.term_months offers.*.upfront_share offers.*.lead_time_months
 offers.*.window.from offers.*.window.until offers.*.available_chips offers.*.available_chips_total offers.*.usable_share offers.*.assumed
+offers.*.interruptions.per_hour offers.*.interruptions.checkpoint_minutes offers.*.interruptions.checkpoint_interval_minutes
+offers.*.interruptions.restore_minutes
 existing.*.class existing.*.chip existing.*.place existing.*.count_chips existing.*.start existing.*.end
 existing.*.opex_usd_per_chip_year existing.*.usable_share existing.*.price_usd_per_chip_hour
 workloads.*.kind workloads.*.model workloads.*.input_tokens workloads.*.output_tokens workloads.*.origins
@@ -68,6 +70,7 @@ VALUES: dict[str, list[Any]] = {
     "offers.*.price_usd_per_chip": ["catalog"],
     "offers.*.price_usd_per_chip_hour": ["catalog"],
     "offers.*.upfront_share": [1],
+    "offers.*.interruptions.per_hour": [0],
     "existing.*.class": ["own", "lease", "reserved"],
     "workloads.*.kind": ["serving", "batch", "training"],
     "workloads.*.level": ["mid", "end"],
@@ -108,7 +111,8 @@ FIELDS_OF_KIND = {
     "reserved_3y": "price_usd_per_chip_hour price_usd_per_chip_year price_growth_per_year upfront_share lead_time_months window "
     "available_chips available_chips_total usable_share assumed",
     "on_demand": "price_usd_per_chip_hour price_usd_per_chip_year price_growth_per_year window available_chips usable_share assumed",
-    "spot": "price_usd_per_chip_hour price_usd_per_chip_year price_growth_per_year window available_chips usable_share assumed",
+    "spot": "price_usd_per_chip_hour price_usd_per_chip_year price_growth_per_year window available_chips usable_share assumed "
+    "interruptions",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,34 @@ def test_runs_in_two_scenarios() -> None:
     assert done == pytest.approx(expected, rel=1e-9)
     undone = [value for name, value in result.variables.items() if name.startswith("undone[")]
     assert any(value > 1 for value in undone) and any(value < 1e-6 for value in undone)
+
+
+def test_training_on_interrupted_chips() -> None:
+    """Work is done at the goodput of each pool; the paid chips are those that the market has."""
+    result = solve_case(CASES / "56_hand_spot_training.yaml")
+    # 90 days; a chip-hour of progress is 1.4076 exaFLOP. Interval of 30 minutes, 0.5 interruptions an hour: 0.25 on average in an interval,
+    # 0.05 in a restore of 6 minutes, 0.5 * 31 / 60 with the checkpoint: 0.25 * 0.951229 / 0.294770 = 0.806755.
+    written = 0.25 * math.exp(-0.05) / (math.exp(0.5 * 31 / 60) - 1)
+    assert written == pytest.approx(0.806755, abs=1e-6)
+    # 2 an hour and a checkpoint of 30 (ln 4/3 - 1/4) minutes: the best interval is a quarter of the mean time of 30 minutes between
+    # interruptions, because 1/4 + ln(1 - 1/4) = -checkpoint / 30; then 3/4 of the time is progress, times exp(-3 / 30) for the restores.
+    best = 0.75 * math.exp(-0.1)
+    hours = 24 * 90
+    assert result.cost_by_category["spot"] == pytest.approx(hours * (10 * 1 + 8 * 1.1), rel=1e-9)
+    done = hours * 1.4076 * (10 * written + 8 * 0.75 * best)
+    assert result.cost_by_category["unserved"] == pytest.approx((70000 - done) * 2.5, rel=1e-9)
+
+
+def test_requests_on_interrupted_chips() -> None:
+    """An instance is up 60 / (60 + 12 * 2.5) = 2/3 of its time; what is in flight at an interruption is lost."""
+    result = solve_case(CASES / "57_hand_spot_requests.yaml")
+    hours = 24 * 90
+    # chat: 2,210 tokens/s at 40 ms is the best row within 50 ms: 44.2 * 500 / 2210 = 10 chips; a request takes 500 * 40 ms = 20 s, in which
+    # 12 / 180 interruptions come. bulk: 3,590 tokens/s, a row without times, so nothing is in flight: 1e8 * 500 / 3590 / 3600 chip-hours.
+    paid = 10 * hours * 1.5 * math.exp(1 / 15) + 1e8 * 500 / 3590 / 3600 * 1.5
+    # train: nothing interrupts 3 chips at 1.4076 exaFLOP an hour, whatever their checkpoints would take.
+    assert result.cost_by_category["spot"] == pytest.approx(paid * 2 + 3 * hours * 1, rel=1e-9)
+    assert result.cost_by_category["unserved"] == pytest.approx((20000 - 3 * hours * 1.4076) * 2.5, rel=1e-9)
 
 
 def test_nothing_can_be_bought() -> None:

@@ -33,7 +33,12 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
         },
         set(),
     ),
-    "optimizer.cli_performance": ({"optimizer.report", "optimizer.performance", "optimizer.spec"}, {"rich"}),
+    "optimizer.cli_performance": (
+        {"optimizer.cli_calibrate", "optimizer.cli_serve", "optimizer.report", "optimizer.performance", "optimizer.spec"},
+        set(),
+    ),
+    "optimizer.cli_calibrate": ({"optimizer.report", "optimizer.performance", "optimizer.spec"}, set()),
+    "optimizer.cli_serve": ({"optimizer.report", "optimizer.performance", "optimizer.spec"}, set()),
     "optimizer.plan": (
         {
             "optimizer.given_orders", "optimizer.headroom", "optimizer.report", "optimizer.build", "optimizer.spec", "optimizer.program",
@@ -65,7 +70,10 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
 
 # rooms whose types another room names without importing them at run time
 TYPE_ARROWS: dict[str, set[str]] = {
-    "optimizer": {"optimizer.plan", "optimizer.program", "optimizer.report", "optimizer.settings", "optimizer.solve", "optimizer.spec"},
+    "optimizer": {
+        "optimizer.plan", "optimizer.performance", "optimizer.program", "optimizer.report", "optimizer.settings", "optimizer.solve",
+        "optimizer.spec",
+    },
     "optimizer.report": {"optimizer.settings", "optimizer.solve"},
 }
 
