@@ -13,7 +13,6 @@ from optimizer.performance import serving_errors
 from optimizer.performance.batch import operate
 from optimizer.performance.calibration import fit, leave_out_weights, log_rate, parameters_of
 from optimizer.performance.efficiency_parameters import OLDER_SOFTWARE, Normal, prior
-from optimizer.performance.first_token_errors import first_token_report, wait_p99_s
 from optimizer.performance.measured_points import MeasuredPoints, read_points
 from optimizer.performance.serving import Layout, Work
 from optimizer.performance.serving_calibration import (
@@ -186,15 +185,3 @@ def test_chips_for_a_million_tokens_per_second_of_a_70b_model(points: MeasuredPo
         done = operate(one.chip, one.model, one.precision, efficiency, Layout(float(chips)), Work(tokens_in, tokens_out), np.inf)
         miss = np.log(done.output_tokens_per_s_per_chip[0] / expected)
         assert abs(miss) < 2 * shipped.residual_log_std["given_batch"], (chip, tokens_in, miss)
-
-
-def test_first_token_runs_are_counted_and_a_wait_at_one_server_is_exact() -> None:
-    report = first_token_report(CATALOG, read_serving_calibration(SHIPPED))
-    assert len(report.rows) + report.without_budget == 33 and report.without_budget >= 4
-    runs, bias, typical = report.summary("mixed", ("8b", "deepseek", "AMD", "RedHat"))
-    assert runs == 15 and 0.9 < bias < 1.1 and typical >= 1.0
-    # M/M/1: P(W > t) = rho exp(-(1 - rho) t / S) = 1 %, up to the soft maximum at no wait
-    for rho in (0.3, 0.8, 0.95):
-        wait = float(wait_p99_s(rho, 1.0, 1.0, 1.0))
-        assert rho * np.exp(-(1 - rho) * wait) == pytest.approx(0.01, rel=0.04)
-    assert np.isinf(wait_p99_s(1.0, 1.0, 1.0, 1.0))
