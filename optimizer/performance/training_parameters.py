@@ -136,7 +136,7 @@ def load_training_calibration(path: str | Path) -> TrainingCalibration:
 
 def error_table(errors: tuple[ErrorRow, ...]) -> tuple[list[str], list[list[str]]]:
     """(columns, rows) of the errors of a fit as text, in percent: for the printed page and the documentation."""
-    columns = ["test", "models", "points", "mean error %", "median %", "90th percentile %", "bias %"]
+    columns = ["test", "models", "points", "mean %", "median %", "p90 %", "bias %"]
     rows = []
     for row in errors:
         numbers = (row.mean_absolute, row.median_absolute, row.p90_absolute)

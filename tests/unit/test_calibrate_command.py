@@ -18,6 +18,12 @@ from optimizer.spec.catalog import shipped_catalog
 MEASUREMENTS = shipped_catalog() / "measurements"
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are not folded, whatever the terminal of the test run is."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     code = cli.main(["calibrate", *arguments])
     printed = capsys.readouterr()
