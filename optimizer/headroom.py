@@ -62,6 +62,8 @@ def solve_with_headroom(program: Program, groups: Groups, settings: Settings) ->
         stated = from_above(program, groups, curves, most, certificate.plan, certificate.multipliers)
         solution = solve(stated, settings)
         spent.append(solution)
+        if solution.infeasibility is not None:  # the step before meets every limit, and so must this one
+            raise RuntimeError("a step of the spare replicas is infeasible although the step before it is not; please report this case")
         new = _judged(stated, solution, tight, bound)
         better = math.isnan(found.gap_relative) or new.solution.certificate.objective < found.solution.certificate.objective
         found = new if better else replace(found, lower_bound_true=new.lower_bound_true)

@@ -77,8 +77,9 @@ def _told(built: Built, settings: Settings, build_seconds: float) -> Plan:
 
 
 def _compared(given: Plan, best: Plan) -> Evaluation:
-    """Any bound of the case bounds the given acquisitions too, so the difference is at least 0."""
+    """Any bound of the case bounds the given acquisitions too, so the difference is at least 0. The bounds are those of the true spare
+    replicas: the solver's own hold for one set of lines above them, and the two plans have different ones."""
     if not (given.has_values and best.has_values):
         return Evaluation(given, best, math.nan, math.nan, math.nan)
-    least, most = given.lower_bound_usd - best.objective_usd, given.objective_usd - best.lower_bound_usd
+    least, most = given.lower_bound_true_usd - best.objective_usd, given.objective_usd - best.lower_bound_true_usd
     return Evaluation(given, best, given.objective_usd - best.objective_usd, max(0.0, least), max(0.0, most))

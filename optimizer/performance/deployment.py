@@ -35,6 +35,7 @@ ANY_WORK = {role: Quantity(1.0, "any work") for role in ("input_tokens", "output
 """Stands for the workload where only the model's shape is asked for."""
 BATCH_SHARES = (1.0, 0.6, 0.36)
 """Of the largest batch, tried where the first token has a target: a smaller batch leaves steps shorter for prefill."""
+TIE = 1e-6
 NUDGE = 1e-3
 """Step in a parameter's logarithm for an elasticity."""
 RARE = 0.01
@@ -138,7 +139,10 @@ class DeploymentModel:
         ask, at = np.nonzero(on_time)
         load = ReplicaLoad(*(np.broadcast_to(leaf, held.shape)[ask, at] for leaf in tried.load._replace(slack_s=held)))
         chips = np.full(held.shape, np.inf)
-        chips[ask, at] = np.maximum(chips_needed(np.asarray(rate, float)[ask], load), load.chips)
+        asked = np.asarray(rate, float)[ask]
+        needed = np.maximum(chips_needed(asked, load), load.chips)
+        # between equals, as where less than one replica is needed, the one that keeps fewer chips busy
+        chips[ask, at] = np.where(np.isfinite(needed), needed + TIE * np.maximum(asked, 1.0) * load.chips * load.busy_s, np.inf)
         found: list[Deployment | str] = []
         for k in range(len(network)):
             if on_time[k].any():
@@ -250,7 +254,7 @@ class DeploymentModel:
         service, prefill = np.stack(services, axis=-1), np.stack(prefills, axis=-1)
         mean = (share * service).sum(axis=-1)
         within = traffic.service_cv2.value
-        cv2 = (share * service**2).sum(axis=-1) * (1.0 + within) / mean**2 - 1.0
+        cv2 = np.maximum((share * service**2).sum(axis=-1) * (1.0 + within) / mean**2 - 1.0, 0.0)  # rounding may leave less than 0
         # the longest prompts set the percentile: of the buckets, the slowest above which less than RARE of the requests remain
         order = np.argsort(prefill, axis=-1)
         beyond = 1.0 - np.cumsum(np.take_along_axis(share, order, axis=-1), axis=-1)

@@ -212,9 +212,11 @@ class Eligibility:
 
 
 def typical_rate(case: Case, workload: Workload, origin: str | None) -> float:
-    """Requests per second of a serving or batch stream at the start of the horizon: what layouts are chosen for."""
+    """Requests per second of a serving or batch stream at its largest over the horizon: what layouts are chosen for."""
     assert workload.demand is not None
-    rate = workload.demand.values[0].value * dict((name, share.value) for name, share in workload.origins).get(origin or "", 1.0)
+    values, years = [q.value for q in workload.demand.values], case.horizon.periods * case.horizon.months_per_period / 12
+    largest = values[0] * max(1.0, (1.0 + values[1]) ** years) if workload.demand.form == "growth" else max(values)
+    rate = largest * dict((name, share.value) for name, share in workload.origins).get(origin or "", 1.0)
     return rate if workload.kind == "serving" else rate / (HOURS_PER_YEAR * 3600 * case.horizon.months_per_period / 12)
 
 

@@ -84,7 +84,8 @@ def slot_chips(rate: Array, load: ReplicaLoad, xp: ModuleType = np) -> Array:
     busy = rate * load.busy_s * load.slots
     spread = slots_needed(1.0, load.peakedness, xp=xp) - 1.0  # beta sqrt(z)
     one = ((xp.sqrt(spread**2 + 4.0 * load.slots) - spread) / 2.0) ** 2
-    slots = xp.where(busy < one, busy * load.slots / one, slots_needed(xp.maximum(busy, one), load.peakedness, xp=xp))
+    apart = (busy < one) | (load.sticky > 0)  # a session that keeps its replica cannot use a free slot of another
+    slots = xp.where(apart, busy * load.slots / one, slots_needed(xp.maximum(busy, one), load.peakedness, xp=xp))
     return load.chips * slots / load.slots
 
 

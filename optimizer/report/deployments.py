@@ -18,8 +18,8 @@ REPLICA_COLUMNS = (
     "scenario", "period", "block", "workload", "chip", "place", "replica_chips", "requests_per_second", "slack_ms", "chips_busy",
     "chips_spare", "utilisation",
 )  # fmt: skip
-SMALLEST = 1e-9
-"""Load below this share of the group's largest is rounding."""
+SMALLEST = 1e-6
+"""Load below this share of the largest of all groups is rounding."""
 
 
 def deployments_table(structure: Structure) -> pd.DataFrame:
@@ -49,7 +49,7 @@ def replicas_table(structure: Structure, values: Values) -> pd.DataFrame:
     busy_of = rate * (load.busy_s * load.chips)[point][:, None, None]
     busy_of, rate = (np.moveaxis(a, 1, 0).reshape(periods, -1, groups.size) for a in (busy_of, rate))  # [T, S * B, Q]
     at, largest = busy_of.argmax(axis=1), busy_of.max(axis=1)
-    t, q = np.nonzero(largest > SMALLEST * largest.max(axis=0, initial=0.0))
+    t, q = np.nonzero(largest > SMALLEST * largest.max(initial=0.0))
     s, b = np.divmod(at[t, q], blocks)
     busy, asked = largest[t, q], rate[t, at[t, q], q]
     spare = spare_chips(asked, ReplicaLoad(*(leaf[point[s], q] for leaf in load)))

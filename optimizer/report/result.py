@@ -110,8 +110,8 @@ class Plan:
 class Evaluation:
     """Somebody's acquisitions, certified, beside the best plan.
 
-    The true cost of the given acquisitions lies in [given.lower_bound_usd, given.objective_usd] and the least possible cost in
-    [best.lower_bound_usd, best.objective_usd], so that the acquisitions cost between at_least_usd and at_most_usd too much.
+    The true cost of the given acquisitions lies in [given.lower_bound_true_usd, given.objective_usd] and the least possible cost in
+    [best.lower_bound_true_usd, best.objective_usd], so that the acquisitions cost between at_least_usd and at_most_usd too much.
     """
 
     given: Plan

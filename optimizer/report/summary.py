@@ -52,14 +52,19 @@ def certificate_lines(plan: Plan) -> Page:
     page: Page = [line(f"{plan.case_name}: {plan.status}", style)]
     if plan.has_values:
         asked = f"{figures.small(plan.gap_relative)} relative; {plan.settings.gap_relative:g} asked"
+        queues = plan.built.structure.pair_index.groups is not None
+        whose = "no plan with the same lines for spare replicas can cost less" if queues else "no plan can cost less"
         rows = [
             ("cost of this plan", figures.usd_exact(plan.objective_usd), f"({figures.usd(plan.objective_usd)})"),
-            ("lower bound", figures.usd_exact(plan.lower_bound_usd), "no plan can cost less"),
+            ("lower bound", figures.usd_exact(plan.lower_bound_usd), whose),
             ("gap", figures.usd_exact(plan.gap_usd), asked),
         ]
-        if plan.built.structure.pair_index.groups is not None:
-            bound = f"{figures.small(plan.headroom_gap_relative)} relative above {figures.usd_exact(plan.lower_bound_true_usd)}"
-            rows.append(("headroom gap", figures.usd_exact(plan.objective_usd - plan.lower_bound_true_usd), bound))
+        if queues:
+            rows += [
+                ("true lower bound", figures.usd_exact(plan.lower_bound_true_usd), "no plan can cost less"),
+                ("headroom gap", figures.usd_exact(plan.objective_usd - plan.lower_bound_true_usd),
+                 f"{figures.small(plan.headroom_gap_relative)} relative"),
+            ]  # fmt: skip
         page.append(facts(rows))
     return page
 
@@ -67,6 +72,8 @@ def certificate_lines(plan: Plan) -> Page:
 def _certificate(plan: Plan) -> Page:
     calendar = plan.built.structure.calendar
     page = [*certificate_lines(plan), line(MEANING[plan.status])]
+    if plan.has_values and plan.built.structure.pair_index.groups is not None:
+        page.append(line("The status judges the plan with lines above its spare replicas; the true lower bound holds for any plan."))
     if plan.has_values:
         start, count = calendar.first_day[0], figures.counted(len(plan.case.scenarios), "scenario")
         page.append(line(f"Dollars are expected present values of {start} over {count}, {start} to {calendar.end}."))

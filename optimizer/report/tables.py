@@ -52,12 +52,12 @@ def tables_of(
     unplaced = {(structure.streams[w].workload, structure.streams[w].origin) for w in structure.unplaced}
     return Plan(
         status=solution.status.name,
-        reason=" ".join(sentences) if sentences else _reason(certificate),
+        reason=" ".join(sentences) if sentences else _reason(certificate, true),
         objective_usd=certificate.objective,
         lower_bound_usd=certificate.lower_bound,
         gap_usd=certificate.gap,
         gap_relative=certificate.gap_relative,
-        lower_bound_true_usd=certificate.lower_bound if true is None else true[0],
+        lower_bound_true_usd=certificate.lower_bound if true is None or values is None else true[0],
         headroom_gap_relative=0.0 if true is None else true[1],
         penalties_usd=certificate.penalties,
         iterations=solution.iterations,
@@ -99,10 +99,13 @@ def _frames(built: Built, solution: Solution, values: Values) -> dict[str, Any]:
     }
 
 
-def _reason(certificate: Certificate) -> str:
-    """The certificate's sentence, in dollars."""
+def _reason(certificate: Certificate, true: tuple[float, float] | None) -> str:
+    """The certificate's sentence, in dollars; where work queues, against the bound that holds for the true spare replicas."""
     if certificate.status.name not in ("CERTIFIED", "FEASIBLE") or not math.isfinite(certificate.gap):
         return certificate.reason
+    if true is not None:
+        most = figures.usd_exact(max(certificate.objective - true[0], 0.0))
+        return f"The plan costs at most {most} more than the best possible plan ({figures.small(max(true[1], 0.0))} relative)."
     sentence = f"The plan costs at most {figures.usd_exact(max(certificate.gap, 0.0))} more than the best possible plan"
     return f"{sentence} ({figures.small(max(certificate.gap_relative, 0.0))} relative)."
 

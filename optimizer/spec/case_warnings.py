@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from itertools import pairwise
 
 from .case_error import nearest_name
@@ -25,6 +25,8 @@ def find_warnings(case: Case, source: Source) -> tuple[str, ...]:
         *_dates(case, source),
         *_unusable_offers(case),
         *_idle_workloads(case),
+        *_mean_prompts(case),
+        *_partial_windows(case),
         *_odd_numbers(case),
         *_idle_limits(case),
         *_unknown_words(case),
@@ -123,6 +125,35 @@ def _idle_workloads(case: Case) -> Iterator[str]:
     for workload in case.workloads.values():
         if not any(may_use(case, workload, *pool) for pool in pools(case)):
             yield f"workloads.{workload.name}: no offer and no existing fleet can serve it; all of it will go unserved"
+
+
+def _mean_prompts(case: Case) -> Iterator[str]:
+    """The own prefill inside the first token is that of a bucket's mean prompt: a spread without buckets is missing from it."""
+    if not case.performance.model:
+        return
+    blind = [
+        w.name for w in case.workloads.values()
+        if w.ttft_p99_ms is not None and w.traffic is not None and not w.traffic.buckets and w.traffic.input_tokens_cv2.value > 0
+    ]  # fmt: skip
+    if blind:
+        yield (
+            f"workloads.{', '.join(blind)}: the first token counts the prefill of the mean prompt, long prompts take longer; write "
+            "length_buckets (capacity trace measures them)"
+        )
+
+
+def _partial_windows(case: Case) -> Iterator[str]:
+    """A run works in whole periods only, so a window that cuts one is shorter than it looks."""
+    starts = period_starts(case.horizon)
+    for workload in case.workloads.values():
+        for run in workload.runs:
+            inside = [(a, b) for a, b in pairwise(starts) if a >= run.window_from and b - timedelta(days=1) <= run.window_until]
+            if inside and (inside[0][0] != run.window_from or inside[-1][1] - timedelta(days=1) != run.window_until):
+                last = inside[-1][1] - timedelta(days=1)
+                yield (
+                    f"workloads.{workload.name}.runs.{run.name}: works in whole periods only, so from {inside[0][0]} to {last}; "
+                    f"its window is {run.window_from} to {run.window_until}"
+                )
 
 
 def _odd_numbers(case: Case) -> Iterator[str]:

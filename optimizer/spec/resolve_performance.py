@@ -10,6 +10,8 @@ from .resolved import LengthBucket, Performance, Speculative, Traffic
 from .schema_traffic import Burstiness, ErrorScenarios, Quantile
 from .schema_workloads import Batch, Serving
 
+LEAST_VARIATION = 0.01
+"""Of arrivals and prefill times together: a queue without any is no queue."""
 MEANS_AGREE = 1e-3
 """Length buckets reproduce the workload's mean tokens within this share."""
 
@@ -22,6 +24,9 @@ def resolve_performance(source: Source) -> Performance:
     if points is not None and written.throughput != "model":
         problem, remedy = "are points of the performance model's error, and throughput comes from the rows", "write throughput: model"
         raise source.error((*here, "plan_at", "scenarios"), problem, f"{remedy}, or plan_at: median")
+    if quantile is not None and written.throughput != "model":
+        problem, remedy = "is one of the performance model's error, and throughput comes from the rows", "write throughput: model"
+        raise source.error((*here, "plan_at", "quantile"), problem, f"{remedy}, or plan_at: median")
     if quantile == 1.0:
         raise source.error((*here, "plan_at", "quantile"), "is 1, which no throughput reaches", "write a quantile below 1, such as 0.9")
     return Performance(
@@ -39,6 +44,10 @@ def resolve_traffic(source: Source, name: str, written: Serving | Batch) -> Traf
     here: Location = ("workloads", name)
     bursts = (written.burstiness if isinstance(written, Serving) else None) or Burstiness()
     input_cv2 = quantity(written.input_tokens_cv2, (*here, "input_tokens_cv2"))
+    service_cv2 = input_cv2 if bursts.service_cv2 is None else quantity(bursts.service_cv2, (*here, "burstiness", "service_cv2"))
+    if bursts.arrival_cv2 + service_cv2.value < LEAST_VARIATION:
+        problem = f"leaves nothing that varies: with prefill times of cv2 {service_cv2.value:g} it is {bursts.arrival_cv2:g}"
+        raise source.error((*here, "burstiness", "arrival_cv2"), problem, f"let the two sum to at least {LEAST_VARIATION:g}")
     draft = written.speculative
     if draft is not None and draft.acceptance >= 1.0:
         raise source.error((*here, "speculative", "acceptance"), "is 1: no draft is always right", "write a chance below 1")
@@ -48,7 +57,7 @@ def resolve_traffic(source: Source, name: str, written: Serving | Batch) -> Traf
         output_tokens_cv2=quantity(written.output_tokens_cv2, (*here, "output_tokens_cv2")),
         cache_hit_ratio=quantity(written.cache_hit_ratio, (*here, "cache_hit_ratio")),
         arrival_cv2=quantity(bursts.arrival_cv2, (*here, "burstiness", "arrival_cv2")),
-        service_cv2=input_cv2 if bursts.service_cv2 is None else quantity(bursts.service_cv2, (*here, "burstiness", "service_cv2")),
+        service_cv2=service_cv2,
         peakedness=optional_quantity(bursts.peakedness, (*here, "burstiness", "peakedness")),
         sticky=isinstance(written, Serving) and written.routing == "sticky",
         precisions=None if written.precisions is None else tuple(written.precisions),

@@ -7,7 +7,19 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from .case_error import shown
-from .schema_values import AtLeastOne, Block, Fraction, NotNegative, Positive, PositiveFraction, Truth, refuse, whole_number
+from .schema_values import (
+    AtLeastOne,
+    Block,
+    Fraction,
+    NotNegative,
+    Peakedness,
+    Positive,
+    PositiveFraction,
+    Truth,
+    Variation,
+    refuse,
+    whole_number,
+)
 
 
 class Quantile(Block):
@@ -73,9 +85,9 @@ class LengthBucket(Block):
 class Burstiness(Block):
     """Variability at the scale of service; `capacity trace` measures it."""
 
-    arrival_cv2: NotNegative = Field(1.0, description="squared coefficient of variation of the arrivals; 1: Poisson")
-    service_cv2: NotNegative | None = Field(None, description="the same of the prefill time; absent: input_tokens_cv2")
-    peakedness: Positive | None = Field(
+    arrival_cv2: Variation = Field(1.0, description="squared coefficient of variation of the arrivals; 1: Poisson")
+    service_cv2: Variation | None = Field(None, description="the same of the prefill time; absent: input_tokens_cv2")
+    peakedness: Peakedness | None = Field(
         None, description="variance over mean of the busy servers of an unlimited pool; absent: from arrival_cv2"
     )
 

@@ -249,6 +249,31 @@ def test_waiting_costs_and_bursts_cost_more(plan: Plan) -> None:
     assert plan.lower_bound_true_usd >= still.lower_bound_usd * (1 - 1e-6)
 
 
+def test_given_orders_are_bracketed_by_the_true_bounds(plan: Plan) -> None:
+    """The solver's own bound holds for one set of lines above the spare chips; another plan has others."""
+    found = optimizer.evaluate(case(), plan.acquisitions, Settings())
+    most = found.given.objective_usd - found.best.lower_bound_true_usd
+    assert found.at_most_usd == pytest.approx(most) and found.at_most_usd > 1e3
+    assert found.at_least_usd == max(0.0, found.given.lower_bound_true_usd - found.best.objective_usd)
+    assert "true lower bound" in plan.summary() and f"{plan.objective_usd - plan.lower_bound_true_usd:,.2f}" in plan.reason
+
+
+def test_a_workload_that_starts_late_gets_the_replicas_of_its_peak(built: Built) -> None:
+    path = {"start": None, "growth_per_year": None, "by_period": [0.0, *[1200.0] * 7]}
+    late = build(case(workloads={"chat": {"requests_per_second": path}}))
+
+    def sizes(b: Built) -> set[float]:
+        used = {p.deployment for p in b.structure.pairs if p.name.startswith("chat")}
+        return {b.structure.pair_index.deployments[d].setting.chips for d in used}
+
+    assert sizes(late) == sizes(built)
+
+
+def test_equal_buckets_without_any_variation_are_planned() -> None:
+    same = [{"input_tokens": 1000, "output_tokens": 1000, "share": share} for share in (0.1, 0.2, 0.7)]
+    build(case(workloads={"chat": {"input_tokens_cv2": 0.0, "length_buckets": same}}))
+
+
 # bad input ------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("overrides", "words"),
@@ -261,6 +286,9 @@ def test_waiting_costs_and_bursts_cost_more(plan: Plan) -> None:
         ({"workloads": {"chat": {"precisions": ["int4"]}}}, "int4"),
         ({"workloads": {"chat": {"burstiness": {"arrival_cv": 1.0}}}}, "arrival_cv2"),
         ({"performance": {"throughput": "modell"}}, "model"),
+        ({"workloads": {"chat": {"burstiness": {"arrival_cv2": 0.0, "service_cv2": 0.0}}}}, "nothing that varies"),
+        ({"workloads": {"chat": {"burstiness": {"arrival_cv2": 1e6}}}}, "arrival_cv2"),
+        ({"performance": {"throughput": "table", "plan_at": {"quantile": 0.9}}}, "throughput: model"),
         ({"performance": {"throughput": "model", "plan_at": {"quantile": 1.0}}}, "below 1"),
         ({"performance": {"throughput": "model", "plan_at": "p90"}}, "quantile: 0.9"),
     ],

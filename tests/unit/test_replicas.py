@@ -42,6 +42,13 @@ def test_sticky_sessions_need_more_than_a_pool() -> None:
     assert (chips_needed(rate, ONE._replace(sticky=1.0)) >= chips_needed(rate, ONE) * (1 - 1e-9)).all()
 
 
+def test_sticky_sessions_cannot_use_the_free_slots_of_another_replica() -> None:
+    """Ten replicas with sessions of their own need ten times what one needs."""
+    alone = ONE._replace(sticky=1.0, slack_s=100.0)
+    assert slot_chips(500.0, alone) == pytest.approx(100 * slot_chips(5.0, alone))
+    assert slot_chips(500.0, alone) > 1.1 * slot_chips(500.0, ONE)
+
+
 def test_each_part_is_concave_and_zero_at_zero() -> None:
     rng = np.random.default_rng(0)
     for _ in range(30):
