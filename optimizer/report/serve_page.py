@@ -125,7 +125,10 @@ def _sure(one: ChipAnswer) -> list[str]:
         )
     else:
         said.append("the throughput table has no row of this model on this chip: the calibrated model alone")
-    said.append("a computed TTFT p99 is good to a factor of two at best: `capacity calibrate` prints it beside measured ones")
+    said.append(
+        "the TTFT p99 counts the prefill of the mean prompt of each length (widely spread ones take several times as long: give --lengths)"
+        " and is good to a factor of two at best: `capacity calibrate` prints it beside measured ones"
+    )
     if one.priors:
         said.append(f"rests on priors, as no measurement of this generation, data type or software tells: {', '.join(one.priors)}")
     if one.assumed:
