@@ -52,19 +52,18 @@ def solve_with_headroom(program: Program, groups: Groups, settings: Settings) ->
     curves = SpareCurves(groups.loads, most.max(axis=(0, 1)))
     below = from_below(program, groups, curves, most)
     solution = solve(below, replace(settings, gap_relative=max(settings.gap_relative, ROUGH_GAP)))
-    found, spent = Headroom(below, solution, -math.inf, math.nan), [solution]
     tight = by_node(program, groups, curves, most)
+    found, spent = _judged(below, solution, tight, -math.inf, holds=False), [solution]
     for _ in range(STEPS):
         certificate = solution.certificate
         if certificate.plan is None or certificate.multipliers is None:
             break
-        bound = max(found.lower_bound_true, lower_bound(tight, certificate.multipliers).value)
         stated = from_above(program, groups, curves, most, certificate.plan, certificate.multipliers)
         solution = solve(stated, settings)
         spent.append(solution)
         if solution.infeasibility is not None:  # the step before meets every limit, and so must this one
             raise RuntimeError("a step of the spare replicas is infeasible although the step before it is not; please report this case")
-        new = _judged(stated, solution, tight, bound)
+        new = _judged(stated, solution, tight, found.lower_bound_true, holds=True)
         better = math.isnan(found.gap_relative) or new.solution.certificate.objective < found.solution.certificate.objective
         found = new if better else replace(found, lower_bound_true=new.lower_bound_true)
         if not found.gap_relative > settings.headroom_gap_relative or not better:
@@ -72,12 +71,12 @@ def solve_with_headroom(program: Program, groups: Groups, settings: Settings) ->
     return replace(found, solution=_together(found.solution, spent))
 
 
-def _judged(stated: Program, solution: Solution, tight: Program, bound: float) -> Headroom:
-    """The step with its headroom gap; NaN where there is no plan."""
+def _judged(stated: Program, solution: Solution, tight: Program, bound: float, holds: bool) -> Headroom:
+    """A solve with the best bound so far and its headroom gap; NaN where there is no plan, or none that `holds` the true chips."""
     certificate = solution.certificate
     if certificate.multipliers is not None:
         bound = max(bound, lower_bound(tight, certificate.multipliers).value)
-    if certificate.plan is None or certificate.status not in (Status.CERTIFIED, Status.FEASIBLE):
+    if not holds or certificate.plan is None or certificate.status not in (Status.CERTIFIED, Status.FEASIBLE):
         return Headroom(stated, solution, bound, math.nan)
     scale = max(1.0, abs(certificate.objective - certificate.penalties - stated.constant))
     return Headroom(stated, solution, bound, (certificate.objective - bound) / scale)
