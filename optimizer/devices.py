@@ -66,12 +66,11 @@ def cache_directory() -> Path:
 
 
 def prepare() -> Session:
-    """Import and configure JAX; idempotent. Thread pools of the host's BLAS are held at one unless the user chose: JAX brings its own."""
+    """Import and configure JAX; idempotent."""
     global _session
     if _session is not None:
         return _session
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    _one_blas_thread()
     _keep_freed_memory()
     import jax
 
@@ -89,6 +88,22 @@ def prepare() -> Session:
     _session = Session(f"{device.platform}: {device.device_kind} x{jax.device_count()}", versions, str(directory))
     _listen(_session)
     return _session
+
+
+def _one_blas_thread() -> None:
+    """Hold the host's BLAS at one thread, unless the user chose: JAX, which calls it for every small matrix, brings threads of its own.
+
+    With two they wait for each other by spinning: a factorisation of 6 ms took 170 ms on two busy cores. The environment variable alone comes
+    too late where NumPy is already loaded.
+    """
+    if "OPENBLAS_NUM_THREADS" in os.environ:
+        return
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # for the processes that this one starts
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    import scipy.linalg  # noqa: F401  JAX borrows its LAPACK
+    from threadpoolctl import ThreadpoolController
+
+    ThreadpoolController().limit(limits=1, user_api="blas")
 
 
 def _keep_freed_memory() -> None:
