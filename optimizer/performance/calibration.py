@@ -25,6 +25,8 @@ SIGMA = 0.12
 """Assumed standard deviation of the log rate of one point around the model."""
 ADAM_STEPS = 300
 GAUSS_NEWTON_STEPS = 40
+COMPILER = {"xla_backend_optimization_level": 0}
+"""The fit runs once for seconds of compiling, which this halves; the answer is a stationary point however it is compiled."""
 
 
 class Fit(NamedTuple):
@@ -84,6 +86,7 @@ def fit(
     older_at = names.index(OLDER_SOFTWARE)
     target = np.log(points.rate)
 
+    @jax.jit  # traced once for all of its derivatives
     def residuals(unit: Any, weight: Any) -> Any:
         miss = (log_rate(centre + spread * unit, points, index, older_at) - target) / sigma
         return jnp.concatenate([jnp.sqrt(weight) * miss, unit])
@@ -115,7 +118,7 @@ def fit(
         return unit, variance, rates, jnp.linalg.norm(jax.grad(objective)(unit, weight))
 
     with jax.enable_x64(True):
-        unit, variance, rates, norm = (np.asarray(part) for part in jax.jit(jax.vmap(run))(jnp.asarray(weights)))
+        unit, variance, rates, norm = (np.asarray(part) for part in jax.jit(jax.vmap(run), compiler_options=COMPILER)(jnp.asarray(weights)))
     if not np.all(norm < 1e-3) or not np.all(variance > 0.0):
         worst = int(np.argmax(np.where(np.isfinite(norm), norm, np.inf)))
         raise ValueError(f"fit {worst} of {len(weights)} did not converge (gradient norm {norm[worst]:.2g}): check the measured points")

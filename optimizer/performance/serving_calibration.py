@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from optimizer.performance.efficiency_parameters import Normal, efficiency, prio
 from optimizer.performance.measured_points import MeasuredPoints
 from optimizer.performance.serving import Efficiency
 from optimizer.spec.yaml_file import read_yaml
+
+if TYPE_CHECKING:  # loads jax
+    from optimizer.performance.calibration import Fit
 
 POINT_SIGMA = {"served": 0.12, "explicit": 0.12, "offline": 0.12}
 MIXTURE_OFFLINE_SIGMA = 0.20
@@ -69,8 +72,21 @@ def calibrate(
 
     if base is None and (residual_log_std is None or tpot_mean_over_p99 is None):
         raise ValueError("a calibration without a base needs its residuals and the ratio of mean to p99 time per output token")
-    before = dict(base.values) if base is not None else {}
+    before = base.values if base is not None else {}
     result = fit(points, np.ones((1, len(points))), point_sigma(points), before)
+    return updated(result, fitted_from, day, base, residual_log_std, tpot_mean_over_p99)
+
+
+def updated(
+    result: Fit,
+    fitted_from: str,
+    day: date,
+    base: ServingCalibration | None = None,
+    residual_log_std: Mapping[str, float] | None = None,
+    tpot_mean_over_p99: Normal | None = None,
+) -> ServingCalibration:
+    """`base` with the parameters of the first of the fits in `result`; the arguments are those of `calibrate`."""
+    before = dict(base.values) if base is not None else {}
     fitted = {
         name: Normal(float(np.exp(value)), float(std))
         for name, value, std in zip(result.names, result.log_value[0], result.log_std[0], strict=True)

@@ -150,6 +150,28 @@ def calibrate_training(points: Sequence[TrainingPoint]) -> TrainingFit:
     )
 
 
+def own_errors(fit: TrainingFit, base: Sequence[TrainingPoint], own: Sequence[TrainingPoint]) -> tuple[ErrorRow, ...]:
+    """Errors on `own` of a fit to `base` alone, of `fit`, made of both with `own` last, and of each point by a fit without it.
+
+    Raises ValueError: no point of `own` is marked as fitted, or `fit` puts a utilisation above 1.
+    """
+    fitted = tuple(p for p in own if p.fitted)
+    if not fitted:
+        raise ValueError("no row is marked as fitted, so nothing would change; write yes in the column fitted")
+    above = {name: one.value for name, one in fit.parameters.items() if name.startswith("mfu.") and one.value > 1.0}
+    if above:
+        name = max(above, key=lambda one: above[one])
+        raise ValueError(f"the fit puts {name} at {above[name]:.3g} of the peak, and no chip can do more than 1")
+    columns = _Columns.of(fit.points)
+    mode, _ = _mode([p for p in base if p.fitted], columns)
+    measured = np.log([p.mfu for p in fitted])
+    after, alone = (
+        np.log(tflops[-len(fitted) :] / [p.peak_tflops for p in fitted]) for tflops in (fit.predicted_tflops, fit.left_out_tflops)
+    )
+    tests = (("before", _log_mfu(fitted, columns, mode)), ("after", after), ("after, leave one point out", alone))
+    return tuple(_error(name, "all", found - measured, fitted) for name, found in tests)
+
+
 def _mode(points: Sequence[TrainingPoint], columns: _Columns) -> tuple[Array, Array]:
     """(posterior mode of the logarithms, covariance there): Gauss-Newton, linear but for the gammas."""
     prior, spread = columns.priors()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
+from optimizer.performance.training_calibration import ErrorRow as TrainingErrorRow
 from optimizer.performance.training_calibration import TrainingFit
 from optimizer.performance.training_parameters import error_table
 from optimizer.report import figures
@@ -24,6 +25,8 @@ if TYPE_CHECKING:  # these load jax, which the page of training does not need
 COLUMNS = ("points", "mean", "median", "p90", "bias")
 FEWEST_SHOWN = 1e-3
 """A parameter that moved by fewer standard deviations is not listed."""
+GROWTH, GROWTH_FACTOR = 0.01, 1.15
+"""A mean error that grew by less than this share, or by less than this factor, is the scatter of good measurements."""
 
 
 def serving_page(report: ErrorReport, first: FirstTokenReport, fitted_from: str, day: date) -> Page:
@@ -70,7 +73,24 @@ def training_page(fit: TrainingFit, fitted_from: str, day: date) -> Page:
     ]
 
 
-def own_page(own: OwnFit, source: str, count: int) -> Page:
+def growth_warning(rows: Sequence[ErrorRow] | Sequence[TrainingErrorRow]) -> str | None:
+    """What is wrong where a fit is worse on the points that it was made of than what it started from; the first row is before it."""
+    before, *after = rows
+    worst = max(after, key=lambda row: row.mean_absolute)
+    if worst.mean_absolute <= max(before.mean_absolute + GROWTH, before.mean_absolute * GROWTH_FACTOR):
+        return None
+    change = f"from {_percent(before.mean_absolute)} before the fit to {_percent(worst.mean_absolute)} {worst.test}"
+    return f"the mean error on your own measurements grew {change}"
+
+
+def own_runs_page(rows: Sequence[TrainingErrorRow]) -> Page:
+    """The errors of training on a user's own runs, for the page of the whole fit."""
+    columns, cells = error_table(tuple(rows))
+    return [heading("On your own runs"), grid(columns, cells, words=2), *_warned(rows)]
+
+
+def own_page(own: OwnFit, source: str, count: int, new_stacks: Sequence[str] = ()) -> Page:
+    """`new_stacks`: serving stacks that the calibration of the catalog does not know."""
     rows = [
         (one.name, _belief(one.before), _belief(one.after))
         for one in own.moved
@@ -80,16 +100,29 @@ def own_page(own: OwnFit, source: str, count: int) -> Page:
         line(f"{source}: {figures.counted(count, 'measurement')} on top of the calibration of the catalog"),
         heading("Errors on them: predicted / measured - 1 of output tokens per second and chip"),
         _errors("", own.errors),
+        *_warned(own.errors),
+        *(line(f"  {name} is a new serving stack: its layer_s and sequence_s start from the prior.") for name in new_stacks),
         heading("Parameters, farthest moved first (value x/ factor of one standard deviation)"),
         grid(("parameter", "before", "after"), rows),
     ]
 
 
+def _warned(rows: Sequence[ErrorRow] | Sequence[TrainingErrorRow]) -> Page:
+    grown = growth_warning(rows)
+    if grown is None:
+        return []
+    return [line(f"  Warning: {grown}. They contradict each other, or one is wrong; do not use the result before you know which.", "bold")]
+
+
 def _errors(name: str, rows: Sequence[ErrorRow]) -> RenderableType:
     return grid(
         (name, *COLUMNS),
-        [(row.test, str(row.points), *(f"{100 * x:.1f} %" for x in row[2:5]), _signed(row.bias)) for row in rows],
+        [(row.test, str(row.points), *(_percent(x) for x in row[2:5]), _signed(row.bias)) for row in rows],
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _signed(share: float) -> str:

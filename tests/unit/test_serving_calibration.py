@@ -14,6 +14,7 @@ from optimizer.performance.batch import operate
 from optimizer.performance.calibration import fit, leave_out_weights, log_rate, parameters_of
 from optimizer.performance.efficiency_parameters import OLDER_SOFTWARE, Normal, prior
 from optimizer.performance.measured_points import MeasuredPoints, read_points
+from optimizer.performance.own_points import known_stacks, rate_ceiling
 from optimizer.performance.serving import Layout, Work
 from optimizer.performance.serving_calibration import (
     calibrate,
@@ -185,3 +186,24 @@ def test_chips_for_a_million_tokens_per_second_of_a_70b_model(points: MeasuredPo
         done = operate(one.chip, one.model, one.precision, efficiency, Layout(float(chips)), Work(tokens_in, tokens_out), np.inf)
         miss = np.log(done.output_tokens_per_s_per_chip[0] / expected)
         assert abs(miss) < 2 * shipped.residual_log_std["given_batch"], (chip, tokens_in, miss)
+
+
+def test_no_published_rate_exceeds_the_ceiling(points: MeasuredPoints) -> None:
+    """Nor does the model itself; a dense model on one chip has a closed form."""
+    for name in (serving_errors.POINTS, serving_errors.MIXTURES, serving_errors.HELD_OUT):
+        table = read_points(shipped_catalog() / "measurements" / name, CATALOG)
+        assert np.all(table.rate < 0.8 * rate_ceiling(table))
+    i = int(np.flatnonzero((np.array(points.model_name) == "llama2_70b") & (points.layout.chips == 1.0))[0])
+    one, ceiling = points.select(np.arange(51) == i), rate_ceiling(points)[i]
+    batch, tokens_in, tokens_out = one.batch[0], one.work.input_tokens[0], one.work.output_tokens[0]
+    context = tokens_in + 0.5 * tokens_out * (1.0 + one.work.output_tokens_cv2[0])
+    kv = one.model.kv_elements_per_token[0] * one.precision.kv_bytes[0] * context
+    memory = (one.precision.weight_bytes[0] * one.model.parameters[0] + batch * kv) / one.chip.hbm_bytes_per_s[0]
+    pairs = context + 0.5 * tokens_in * tokens_in / tokens_out  # decode, and the prompt against itself
+    flops = 2.0 * one.model.active_parameters[0] * (1.0 + tokens_in / tokens_out) + one.model.attention_flops_per_token_pair[0] * pairs
+    assert ceiling == pytest.approx(batch / (memory + batch * flops / one.chip.flops_per_s[0]), rel=1e-9)
+
+
+def test_known_stacks_are_those_of_chips_and_of_the_calibration() -> None:
+    known = known_stacks(CATALOG, read_serving_calibration(SHIPPED))
+    assert known == ("neuron", "trtllm", "trtllm_pytorch", "vllm_cuda", "vllm_rocm", "vllm_tpu")
