@@ -30,6 +30,7 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     number("arrival-cv2", "squared coefficient of variation of arrivals, 1: Poisson (default %(default)s)", default=1.0)
     number("peakedness", "variance over mean of busy servers (default: from the arrivals)")
     number("input-tokens-cv2", "squared coefficient of variation of the input length (default %(default)s)", default=1.0)
+    number("input-tokens-p99", "99th percentile of the input length (default: that of the mean and the cv2)")
     number("output-tokens-cv2", "the same of the output length (default %(default)s)", default=0.0)
     number("cache-hit-ratio", "share of the input whose cache is already there (default %(default)s)", default=0.0)
     parser.add_argument("--routing", default="pooled", metavar="HOW", help="pooled or sticky: each replica its own queue (default pooled)")
@@ -53,7 +54,7 @@ def run_serve(options: argparse.Namespace) -> int:
     suffix = _checked_out(options.out)
     fields = (
         "input_tokens", "output_tokens", "ttft_p99_ms", "tpot_p99_ms", "rtt_ms", "round_trips", "precision", "arrival_cv2", "peakedness",
-        "input_tokens_cv2", "output_tokens_cv2", "cache_hit_ratio", "routing", "quantile",
+        "input_tokens_cv2", "input_tokens_p99", "output_tokens_cv2", "cache_hit_ratio", "routing", "quantile",
     )  # fmt: skip
     with Waiting(what="sizing") as waiting:
         answer = serve(

@@ -93,8 +93,8 @@ def prepare() -> Session:
 def _one_blas_thread() -> None:
     """Hold the host's BLAS at one thread, unless the user chose: JAX, which calls it for every small matrix, brings threads of its own.
 
-    With two they wait for each other by spinning: a factorisation of 6 ms took 170 ms on two busy cores. The environment variable alone comes
-    too late where NumPy is already loaded.
+    With two they wait for each other by spinning: a factorisation of 6 ms took 170 ms on two busy cores. The environment variable alone
+    comes too late where NumPy is already loaded.
     """
     if "OPENBLAS_NUM_THREADS" in os.environ:
         return

@@ -78,5 +78,5 @@ def _row(workload: Workload, chip: str, deployment: Deployment, at: int) -> Thro
     return Throughput(
         chip, workload.model, "serving", workload.input_tokens.value, workload.output_tokens.value,
         figure("output_tokens_per_second_per_chip", deployment.output_tokens_per_s_per_chip),
-        figure("prefill_ms", deployment.prefill_ms), figure("tpot_p99_ms", deployment.tpot_p99_ms), deployment.log_std,
+        figure("own_ms", deployment.own_ms), figure("tpot_p99_ms", deployment.tpot_p99_ms), deployment.log_std,
     )  # fmt: skip

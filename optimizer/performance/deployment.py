@@ -16,9 +16,10 @@ import numpy as np
 
 from optimizer.performance.batch import BINDING, Operation
 from optimizer.performance.efficiencies import Efficiencies
-from optimizer.performance.first_token import first_token
+from optimizer.performance.first_token import first_token, own_first_token_s
 from optimizer.performance.layouts import legal_layouts, refusal
 from optimizer.performance.precision import stored_precision
+from optimizer.performance.prompt_length import prompt_p99_tokens
 from optimizer.performance.queueing import service_peakedness
 from optimizer.performance.replicas import ReplicaLoad, chips_needed
 from optimizer.performance.setting import Inputs, Setting, inputs_of, numbers_of, run, target_of, work_of
@@ -38,8 +39,6 @@ BATCH_SHARES = (1.0, 0.6, 0.36)
 TIE = 1e-6
 NUDGE = 1e-3
 """Step in a parameter's logarithm for an elasticity."""
-RARE = 0.01
-"""Share of the requests that the 99th percentile may leave out."""
 
 
 class NotModelled(ValueError):
@@ -66,11 +65,17 @@ class Deployment:
     batch: float
     tpot_mean_ms: float
     tpot_p99_ms: float
-    prefill_ms: float  # own prefill of the longest requests that count (RARE), and half a step
-    slack_ms: float  # of the first-token target after network and prefill; inf without a target
+    prefill_ms: float  # of a prompt of the 99th percentile of the lengths, once its turn has come
+    step_ms: float  # what the step under way adds to it, at the 99th percentile of both
+    slack_ms: float  # of the first-token target after network, prefill and step; inf without a target
     output_tokens_per_s_per_chip: float  # at the planned quantile, pinned
     binds: str
     load: ReplicaLoad
+
+    @property
+    def own_ms(self) -> float:
+        """The 99th percentile of the time to first token without network and wait."""
+        return self.prefill_ms + self.step_ms
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,8 @@ class Tried:
     pin: Pin | None
     log_std: np.ndarray
     factor: np.ndarray
-    prefill: np.ndarray
+    prefill: np.ndarray  # of a long prompt
+    own: np.ndarray  # that and the step under way: the first token without network and wait
     load: ReplicaLoad  # slack_s is not known yet
 
     def at(self, i: int, slack: np.ndarray, held: np.ndarray, mean_over_p99: float) -> Deployment:
@@ -97,6 +103,7 @@ class Tried:
             tpot_mean_ms=tpot_ms,
             tpot_p99_ms=tpot_ms / mean_over_p99,
             prefill_ms=1e3 * float(self.prefill[i]),
+            step_ms=1e3 * float(self.own[i] - self.prefill[i]),
             slack_ms=1e3 * float(slack[i]),
             output_tokens_per_s_per_chip=float(self.operation.output_tokens_per_s_per_chip[i] * self.factor[i]),
             binds=BINDING[int(self.operation.binds[i])],
@@ -132,7 +139,7 @@ class DeploymentModel:
         if isinstance(tried, str):
             return [tried] * len(network_ms)
         target, network = workload.ttft_p99_ms, np.asarray(network_ms, float)[:, None]
-        slack = np.full((len(network), len(tried.settings)), np.inf) if target is None else 1e-3 * (target.value - network) - tried.prefill
+        slack = np.full((len(network), len(tried.settings)), np.inf) if target is None else 1e-3 * (target.value - network) - tried.own
         on_time = tried.operation.feasible & (slack > 0)
         held = np.where(np.isfinite(slack), np.maximum(slack, 1e-9), 1e9 * tried.load.prefill_s)
         # the queue is the dear part: only layouts that are in time are asked
@@ -155,8 +162,8 @@ class DeploymentModel:
     def _late(tried: Tried, chip: Chip, workload: Workload, network_ms: float, slack: np.ndarray) -> str:
         best = int(np.argmax(np.where(tried.operation.feasible, slack, -np.inf)))
         assert workload.ttft_p99_ms is not None
-        target, prefill = workload.ttft_p99_ms.value, 1e3 * tried.prefill[best]
-        said = f"network {network_ms:.4g} ms + prefill {prefill:.3g} ms exceed the TTFT target of {target:g} ms"
+        target, own = workload.ttft_p99_ms.value, 1e3 * tried.own[best]
+        said = f"network {network_ms:.4g} ms + prefill of long prompts {own:.3g} ms exceed the TTFT target of {target:g} ms"
         return f"{said} by {-1e3 * slack[best]:.3g} ms on the fastest layout ({tried.settings[best].chips:g} {chip.name})"
 
     # parts ------------------------------------------------------------------------------------------------------------------------
@@ -180,9 +187,10 @@ class DeploymentModel:
         pin = self._pin(workload, chip, model)
         log_std = self._log_std(pin, self._model_log_std(chip, settings, operation))
         factor = self._factor(pin, log_std)
-        prefill, service, cv2 = self._first_token(workload, given, operation)
+        prefill, own, service, cv2 = self._first_token(workload, given, operation)
         load = self._load(workload, given, operation, service, cv2, factor)
-        return Tried(settings, operation, pin, log_std, factor, prefill, ReplicaLoad(*(np.broadcast_to(leaf, cv2.shape) for leaf in load)))
+        load = ReplicaLoad(*(np.broadcast_to(leaf, cv2.shape) for leaf in load))
+        return Tried(settings, operation, pin, log_std, factor, prefill, own, load)
 
     def _settings(
         self,
@@ -237,31 +245,25 @@ class DeploymentModel:
         limit, done = float(first.tpot_mean_limit_s), run(given)
         return refusal(first.chip, first.model, first.precision, first.efficiency, given.layout, first.load(), limit, done)
 
-    def _first_token(self, workload: Workload, given: Inputs, operation: Operation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(own prefill and half a step, mean service time) in seconds and the cv2 of the latter, [settings]."""
+    def _first_token(
+        self, workload: Workload, given: Inputs, operation: Operation
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """(prefill of a long prompt, that with the step under way, mean service time) in seconds and the cv2 of the latter, [settings]."""
         traffic = workload.traffic
         assert traffic is not None
         share = given.share
         batch = np.maximum(operation.batch, 1.0)
         budget = batch + self.performance.prefill_tokens_per_step.value
-        services, prefills = [], []
-        for k in range(share.shape[-1]):
-            times = first_token(
-                given.chip, given.model, given.precision, given.efficiency, given.layout, given.of_bucket(k), batch, budget
-            )  # fmt: skip
-            services.append(times.service_s)
-            prefills.append(np.where(share[..., k] > 0, times.prefill_s, 0.0))
-        service, prefill = np.stack(services, axis=-1), np.stack(prefills, axis=-1)
+        replica = given.chip, given.model, given.precision, given.efficiency, given.layout
+        times = [first_token(*replica, given.of_bucket(k), batch, budget) for k in range(share.shape[-1])]
+        service, prefill = (np.stack(leaves, axis=-1) for leaves in ([t.service_s for t in times], [t.prefill_s for t in times]))
         mean = (share * service).sum(axis=-1)
         within = traffic.service_cv2.value
         cv2 = np.maximum((share * service**2).sum(axis=-1) * (1.0 + within) / mean**2 - 1.0, 0.0)  # rounding may leave less than 0
-        # the longest prompts set the percentile: of the buckets, the slowest above which less than RARE of the requests remain
-        order = np.argsort(prefill, axis=-1)
-        beyond = 1.0 - np.cumsum(np.take_along_axis(share, order, axis=-1), axis=-1)
-        at = (beyond > RARE).sum(axis=-1)
-        own = np.take_along_axis(np.take_along_axis(prefill, order, axis=-1), at[..., None], axis=-1)[..., 0]
-        own = own + 0.5 * np.where(np.isfinite(operation.tpot_s), operation.tpot_s, 0.0)
-        return own, mean, cv2
+        length = np.full(batch.shape, prompt_p99_tokens(workload))
+        longest = first_token(*replica, given.of_bucket(0)._replace(input_tokens=length), batch, budget).prefill_s
+        step = np.where(np.isfinite(operation.tpot_s), operation.tpot_s, 0.0)
+        return longest, own_first_token_s((share * prefill).sum(axis=-1), longest, step), mean, cv2
 
     def _load(
         self, workload: Workload, given: Inputs, operation: Operation, service: np.ndarray, cv2: np.ndarray, factor: np.ndarray

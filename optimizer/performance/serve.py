@@ -51,7 +51,7 @@ class ChipAnswer:
     network_ms: float
     wait_p99_ms: float
     prefill_ms: float
-    half_step_ms: float
+    step_ms: float
     tpot_mean_ms: float
     tpot_p99_ms: float
     binds: tuple[str, ...]  # of network, ttft, prefill, tpot, memory; then the largest part of a step
@@ -155,7 +155,6 @@ def _answer(
     stage = round(setting.chips / setting.pipeline_stages)
     apart = setting.data_parallel_attention > 0.0
     low, high = (_chips_at(chosen, rate, asked.quantile, quantile) for quantile in (1.0 - LIKELY, LIKELY))
-    half_step_ms = 0.5 * chosen.tpot_mean_ms
     wait_ms = 1e3 * wait_p99_s(rate, load, sized.chips / setting.chips)
     shares = step_shares(setting)
     return ChipAnswer(
@@ -176,11 +175,11 @@ def _answer(
         utilisation=busy / sized.chips,
         output_tokens_per_s_per_chip=chosen.output_tokens_per_s_per_chip,
         delivered_output_tokens_per_s_per_chip=asked.output_tokens_per_s / sized.chips,
-        ttft_p99_ms=asked.network_ms + wait_ms + chosen.prefill_ms,
+        ttft_p99_ms=asked.network_ms + wait_ms + chosen.own_ms,
         network_ms=asked.network_ms,
         wait_p99_ms=wait_ms,
-        prefill_ms=chosen.prefill_ms - half_step_ms,
-        half_step_ms=half_step_ms,
+        prefill_ms=chosen.prefill_ms,
+        step_ms=chosen.step_ms,
         tpot_mean_ms=chosen.tpot_mean_ms,
         tpot_p99_ms=chosen.tpot_p99_ms,
         binds=_binds(asked, sized, shares),

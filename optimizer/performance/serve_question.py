@@ -16,7 +16,7 @@ HERE = "serve"
 SHARES_AGREE = 1e-6
 ROUTINGS = ("pooled", "sticky")
 _BUCKET = ("input_tokens", "output_tokens", "share")
-_POSITIVE = ("input_tokens", "output_tokens", "requests_per_second", "ttft_p99_ms", "tpot_p99_ms", "peakedness")
+_POSITIVE = ("input_tokens", "output_tokens", "requests_per_second", "ttft_p99_ms", "tpot_p99_ms", "peakedness", "input_tokens_p99")
 _NOT_NEGATIVE = ("rtt_ms", "round_trips", "arrival_cv2", "input_tokens_cv2", "output_tokens_cv2")
 
 
@@ -40,6 +40,7 @@ class Question:
     arrival_cv2: float = 1.0
     peakedness: float | None = None
     input_tokens_cv2: float = 1.0
+    input_tokens_p99: float | None = None
     output_tokens_cv2: float = 0.0
     cache_hit_ratio: float = 0.0
     routing: str = "pooled"
@@ -68,10 +69,15 @@ class Question:
             raise _wrong("quantile", self.quantile, "write a probability between 0 and 1, such as 0.9")
         if self.arrival_cv2 + self.input_tokens_cv2 <= 0.0:
             raise CaseError(HERE, "arrival_cv2", "is 0 and so is input_tokens_cv2", "make one of them positive: only variability waits")
+        asked = self._with_means() if self.lengths else self._with_shape()
+        assert asked.input_tokens is not None
+        if self.input_tokens_p99 is not None and self.input_tokens_p99 < asked.input_tokens:
+            problem = f"is {self.input_tokens_p99:g}, below the mean of {asked.input_tokens:g}"
+            raise CaseError(HERE, "input_tokens_p99", problem, "write the 99th percentile, in tokens")
         for field, value, known in (("precision", self.precision, COMPUTE_TYPES), ("routing", self.routing, ROUTINGS)):
             if value is not None and value not in known:
                 raise CaseError(HERE, field, f"is {shown(value)}", f"write one of {', '.join(known)}")
-        return self._with_means() if self.lengths else self._with_shape()
+        return asked
 
     def _with_shape(self) -> Question:
         for field in ("input_tokens", "output_tokens"):
@@ -109,6 +115,7 @@ class Question:
                 for i, row in enumerate(self.lengths)
             ),
             input_tokens_cv2=number("input_tokens_cv2"),
+            input_tokens_p99=optional("input_tokens_p99"),
             output_tokens_cv2=number("output_tokens_cv2"),
             cache_hit_ratio=number("cache_hit_ratio"),
             arrival_cv2=number("arrival_cv2"),

@@ -1,6 +1,6 @@
 """Whole replicas for one service on one chip: the layout with the fewest chips after rounding, and what stands in the way of fewer.
 
-The largest batch that the time per token allows is not always the best one: it prolongs the prefill and half a step, and leaves a smaller
+The largest batch that the time per token allows is not always the best one: it prolongs the prefill, and leaves a smaller
 part of each step to prefill. Where prefill or the first token asks for more chips than the decode slots, the service is also tried at
 tighter times per token, on a fixed ladder, which is how an operator would cap the batch.
 """
@@ -57,8 +57,8 @@ class ServiceModel(DeploymentModel):
             whole = _whole(tried, slot_chips(rate, tried.load))
             slots = min(slots, float(whole.min()))
             free = min(free, float(_needed(tried, rate, np.full(whole.shape, np.inf))[0].min()))
-            slack = target - 1e-3 * network_ms - tried.prefill
-            own = np.where(tried.operation.feasible, tried.prefill, np.inf)
+            slack = target - 1e-3 * network_ms - tried.own
+            own = np.where(tried.operation.feasible, tried.own, np.inf)
             least = min(least, (float(own.min()), tried.settings[int(own.argmin())].chips))
             here, parts = _needed(tried, rate, slack)
             best = int(np.lexsort((parts, here))[0])  # the fewest, then the least busy
@@ -71,7 +71,7 @@ class ServiceModel(DeploymentModel):
         own_ms = 1e3 * least[0]
         return (
             f"a TTFT p99 of {1e3 * target:g} ms cannot be met: the least possible is {network_ms + own_ms:.4g} ms before any"
-            f" wait, network {network_ms:.4g} ms + prefill and half a step {own_ms:.3g} ms on {least[1]:g} {chip.name}"
+            f" wait, network {network_ms:.4g} ms + prefill of long prompts {own_ms:.3g} ms on {least[1]:g} {chip.name}"
         )
 
     def _tries(self, workload: Workload, chip: Chip, model: ModelClass) -> Iterator[Tried | str]:

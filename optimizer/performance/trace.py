@@ -57,6 +57,7 @@ class TraceMeasures:
     input_tokens: Estimate
     output_tokens: Estimate
     input_tokens_cv2: Estimate
+    input_tokens_p99: float
     output_tokens_cv2: Estimate
     requests_per_second: float  # the mean over a week where there is a profile, else over the log
     log_requests_per_second: Estimate  # the mean over the log
@@ -110,6 +111,7 @@ def measure_trace(trace: Trace, service: Service, buckets: int = 8, utc_offset_h
         input_tokens=mean_of(trace.input_tokens),
         output_tokens=mean_of(trace.output_tokens),
         input_tokens_cv2=squared_variation(trace.input_tokens),
+        input_tokens_p99=float(np.quantile(trace.input_tokens, 0.99)),
         output_tokens_cv2=squared_variation(trace.output_tokens),
         requests_per_second=rate.value if profile is None else profile.requests_per_second,
         log_requests_per_second=rate,

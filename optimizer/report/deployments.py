@@ -11,8 +11,8 @@ from optimizer.program.program import Plan as Values
 from optimizer.report.frames import frame
 
 DEPLOYMENT_COLUMNS = (
-    "workload", "chip", "precision", "replica_chips", "pipeline_stages", "expert_parallel", "batch", "tpot_p99_ms", "prefill_ms",
-    "output_tokens_per_second_per_chip", "log_std", "binds", "pinned_by", "pinned_weight",
+    "workload", "chip", "precision", "replica_chips", "pipeline_stages", "expert_parallel", "batch", "tpot_p99_ms",
+    "prefill_p99_ms", "step_ms", "output_tokens_per_second_per_chip", "log_std", "binds", "pinned_by", "pinned_weight",
 )  # fmt: skip
 REPLICA_COLUMNS = (
     "scenario", "period", "block", "workload", "chip", "place", "replica_chips", "requests_per_second", "slack_ms", "chips_busy",
@@ -31,7 +31,7 @@ def deployments_table(structure: Structure) -> pd.DataFrame:
         setting, pin = chosen.setting, chosen.pin
         rows.append((
             workload, row.chip, setting.precision, setting.chips, setting.pipeline_stages, bool(setting.data_parallel_attention),
-            chosen.batch, chosen.tpot_p99_ms, chosen.prefill_ms, row.rate.value, chosen.log_std, chosen.binds,
+            chosen.batch, chosen.tpot_p99_ms, chosen.prefill_ms, chosen.step_ms, row.rate.value, chosen.log_std, chosen.binds,
             "" if pin is None else pin.row.rate.key.rpartition(".")[0], 0.0 if pin is None else pin.weight,
         ))  # fmt: skip
     return frame(DEPLOYMENT_COLUMNS, rows)

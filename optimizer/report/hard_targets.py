@@ -55,4 +55,4 @@ def _hard_figures(structure: Structure, index: int) -> tuple[float, float]:
     chosen = structure.pair_index.deployments[pair.deployment]
     operation = run(inputs_of([chosen.setting]))
     seconds = float(operation.tpot_s[0]) if operation.feasible[0] else float("inf")
-    return chosen.prefill_ms, 1e3 * seconds / structure.case.performance.tpot_mean_over_p99.value
+    return chosen.own_ms, 1e3 * seconds / structure.case.performance.tpot_mean_over_p99.value

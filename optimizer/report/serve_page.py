@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from optimizer.performance.chip_prices import KINDS
+from optimizer.performance.prompt_length import prompt_p99_tokens
 from optimizer.performance.serve import Answer, ChipAnswer
 from optimizer.performance.serve_question import Question
 from optimizer.report import figures
@@ -73,8 +74,8 @@ def _first_token(one: ChipAnswer, asked: Question) -> list[tuple[str, float, str
     return [
         ("network", one.network_ms, f"{asked.round_trips:g} x {asked.rtt_ms:g} ms" if one.network_ms else ""),
         ("wait", one.wait_p99_ms, f"with {asked.routing} routing"),
-        ("prefill", one.prefill_ms, ""),
-        ("half a step", one.half_step_ms, ""),
+        ("prefill", one.prefill_ms, f"of {prompt_p99_tokens(asked.workload()):,.0f} input tokens, the 99th percentile"),
+        ("step under way", one.step_ms, "when the prompt comes"),
     ]
 
 
@@ -125,10 +126,7 @@ def _sure(one: ChipAnswer) -> list[str]:
         )
     else:
         said.append("the throughput table has no row of this model on this chip: the calibrated model alone")
-    said.append(
-        "the TTFT p99 counts the prefill of the mean prompt of each length (widely spread ones take several times as long: give --lengths)"
-        " and is good to a factor of two at best: `capacity calibrate` prints it beside measured ones"
-    )
+    said.append("the TTFT p99 is good to a factor of two at best: `capacity calibrate` prints it beside measured ones")
     if one.priors:
         said.append(f"rests on priors, as no measurement of this generation, data type or software tells: {', '.join(one.priors)}")
     if one.assumed:

@@ -129,6 +129,7 @@ def block_text(trace: Trace, m: TraceMeasures, names: BlockNames) -> str:
         f"    input_tokens: {_number(m.input_tokens.value)}  # {_error(m.input_tokens)}",
         f"    output_tokens: {_number(m.output_tokens.value)}  # {_error(m.output_tokens)}",
         _spread_line("    input_tokens_cv2", m.input_tokens_cv2_within, m.input_tokens_cv2),
+        f"    input_tokens_p99: {_number(max(m.input_tokens_p99, m.input_tokens.value))}",
         _spread_line("    output_tokens_cv2", m.output_tokens_cv2_within, m.output_tokens_cv2),
         f"    origins: {{{origin}: 1}}",
         f"    requests_per_second: {_number(m.requests_per_second)}  # mean over " + ("the log" if m.profile is None else "a week"),

@@ -25,7 +25,6 @@ def find_warnings(case: Case, source: Source) -> tuple[str, ...]:
         *_dates(case, source),
         *_unusable_offers(case),
         *_idle_workloads(case),
-        *_mean_prompts(case),
         *_partial_windows(case),
         *_odd_numbers(case),
         *_idle_limits(case),
@@ -125,21 +124,6 @@ def _idle_workloads(case: Case) -> Iterator[str]:
     for workload in case.workloads.values():
         if not any(may_use(case, workload, *pool) for pool in pools(case)):
             yield f"workloads.{workload.name}: no offer and no existing fleet can serve it; all of it will go unserved"
-
-
-def _mean_prompts(case: Case) -> Iterator[str]:
-    """The own prefill inside the first token is that of a bucket's mean prompt: a spread without buckets is missing from it."""
-    if not case.performance.model:
-        return
-    blind = [
-        w.name for w in case.workloads.values()
-        if w.ttft_p99_ms is not None and w.traffic is not None and not w.traffic.buckets and w.traffic.input_tokens_cv2.value > 0
-    ]  # fmt: skip
-    if blind:
-        yield (
-            f"workloads.{', '.join(blind)}: the first token counts the prefill of the mean prompt, long prompts take longer; write "
-            "length_buckets (capacity trace measures them)"
-        )
 
 
 def _partial_windows(case: Case) -> Iterator[str]:

@@ -48,12 +48,17 @@ def resolve_traffic(source: Source, name: str, written: Serving | Batch) -> Traf
     if bursts.arrival_cv2 + service_cv2.value < LEAST_VARIATION:
         problem = f"leaves nothing that varies: with prefill times of cv2 {service_cv2.value:g} it is {bursts.arrival_cv2:g}"
         raise source.error((*here, "burstiness", "arrival_cv2"), problem, f"let the two sum to at least {LEAST_VARIATION:g}")
+    longest = written.input_tokens_p99
+    if longest is not None and longest < written.input_tokens:
+        problem = f"is {longest:g}, below the mean of {written.input_tokens:g}"
+        raise source.error((*here, "input_tokens_p99"), problem, "write the 99th percentile, in tokens")
     draft = written.speculative
     if draft is not None and draft.acceptance >= 1.0:
         raise source.error((*here, "speculative", "acceptance"), "is 1: no draft is always right", "write a chance below 1")
     return Traffic(
         buckets=_buckets(source, here, written),
         input_tokens_cv2=input_cv2,
+        input_tokens_p99=optional_quantity(longest, (*here, "input_tokens_p99")),
         output_tokens_cv2=quantity(written.output_tokens_cv2, (*here, "output_tokens_cv2")),
         cache_hit_ratio=quantity(written.cache_hit_ratio, (*here, "cache_hit_ratio")),
         arrival_cv2=quantity(bursts.arrival_cv2, (*here, "burstiness", "arrival_cv2")),

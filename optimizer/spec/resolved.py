@@ -241,6 +241,7 @@ class Traffic:
 
     buckets: tuple[LengthBucket, ...]  # empty: every request has the mean shape
     input_tokens_cv2: Quantity
+    input_tokens_p99: Quantity | None  # None: that of the mean and the cv2, in each bucket
     output_tokens_cv2: Quantity
     cache_hit_ratio: Quantity
     arrival_cv2: Quantity

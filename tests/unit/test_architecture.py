@@ -63,7 +63,7 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.solve": ({"optimizer.program", "optimizer.solver", "optimizer.devices", "optimizer.settings"}, {"rich"}),
     "optimizer.solver": ({"optimizer.program", "kernels"}, {"jax", "numpy"}),
     "optimizer.program": (set(), {"numpy", "scipy"}),
-    "optimizer.devices": (set(), {"jax"}),
+    "optimizer.devices": (set(), {"jax", "scipy", "threadpoolctl"}),
     "optimizer.settings": (set(), set()),
     "kernels": (set(), {"jax", "numpy"}),
 }  # fmt: skip

@@ -53,7 +53,7 @@ def test_one_chip(capsys: pytest.CaptureFixture[str]) -> None:
         "rounding",
         "tensor parallel 2, fp8",
         "TTFT p99",
-        "half a step",
+        "step under way",
         "on-demand",
         "TPOT: it sets the batch",
     ):

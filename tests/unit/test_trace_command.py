@@ -42,7 +42,8 @@ def test_the_block_of_a_public_log(hour_log: Path, tmp_path: Path, capsys: pytes
     work = block["workloads"]["code:eu"]
     log = public_log("code")
     assert set(work) == {
-        "kind", "model", "input_tokens", "output_tokens", "input_tokens_cv2", "output_tokens_cv2", "origins", "requests_per_second",
+        "kind", "model", "input_tokens", "output_tokens", "input_tokens_cv2", "input_tokens_p99", "output_tokens_cv2", "origins",
+            "requests_per_second",
         "length_buckets", "burstiness",
     }  # fmt: skip
     assert (work["kind"], work["model"], work["origins"]) == ("serving", "dense_70b", {"eu": 1})
