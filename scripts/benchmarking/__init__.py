@@ -1,0 +1,1 @@
+"""The parts of scripts/benchmark.py: problems, solvers, one measurement in a process of its own, reports."""

@@ -1,0 +1,123 @@
+"""HiGHS: simplex, interior point with and without crossover, HiPO where the build has it; and scipy's own copy of it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from optimizer.program.program import Program
+from scripts.benchmarking.extensive import Extensive, extensive_form
+from scripts.benchmarking.machine import cores
+from scripts.benchmarking.proposal import Goal, NotAvailableError, Proposal, Solve, UnfinishedError
+
+ALGORITHMS = {
+    "highs_simplex": {"solver": "simplex"},
+    "highs_ipm": {"solver": "ipx", "run_crossover": "off"},
+    "highs_ipm_crossover": {"solver": "ipx", "run_crossover": "on"},
+    "highs_hipo": {"solver": "hipo", "run_crossover": "off"},
+    "highs_pdlp": {"solver": "pdlp"},
+}
+SIGNS = {"HiPO": "hipo", "IPX": "ipx", "dual simplex": "dual simplex", "primal simplex": "primal simplex"}
+
+
+def highs(name: str) -> Solve:
+    """HiGHS with one of ALGORITHMS at its default tolerances."""
+
+    def run(program: Program, goal: Goal) -> Proposal:
+        try:
+            import highspy
+        except ImportError as error:
+            raise NotAvailableError(f"highspy cannot be imported ({error}); pip install capacity-optimizer[peers]") from error
+        start = time.perf_counter()
+        form = extensive_form(program)
+        model = highspy.Highs()
+        model.setOptionValue("log_to_console", False)
+        for option, value in {**ALGORITHMS[name], "time_limit": float(goal.limit_s), "threads": cores()}.items():
+            if model.setOptionValue(option, value) != highspy.HighsStatus.kOk:
+                raise NotAvailableError(f"this build of HiGHS {model.version()} refuses {option} = {value}")
+        model.passModel(_lp(form, highspy))
+        with tempfile.TemporaryDirectory() as folder:
+            log = Path(folder) / "highs.log"
+            model.setOptionValue("log_file", str(log))
+            began = time.perf_counter()
+            model.run()
+            ended = time.perf_counter()
+            model.setOptionValue("log_file", "")
+            shown = log.read_text() if log.exists() else ""
+        status = model.modelStatusToString(model.getModelStatus())
+        if model.getModelStatus() == highspy.HighsModelStatus.kTimeLimit:
+            raise UnfinishedError(f"HiGHS reached its limit of {goal.limit_s:.0f} s", timed_out=True)
+        solution, info = model.getSolution(), model.getInfo()
+        if not solution.value_valid:
+            raise UnfinishedError(f"HiGHS ends with {status} and no values")
+        counts = iteration_counts(info)
+        algorithm = algorithm_in(shown, counts)
+        seconds = {"model": began - start, "solve": ended - began, "total": ended - began}
+        detail = {**{f"{kind}_iterations": n for kind, n in counts.items() if n > 0}, "status": status}
+        plan, multipliers = form.plan(np.asarray(solution.col_value)), form.multipliers(np.asarray(solution.row_dual))
+        return Proposal(plan, multipliers, _leading(algorithm, counts), algorithm, seconds, detail)
+
+    return run
+
+
+def iteration_counts(info) -> dict[str, int]:
+    """Of every algorithm, as HiGHS reports them; -1 or 0 where it did not run."""
+    return {kind: int(getattr(info, f"{kind}_iteration_count")) for kind in ("simplex", "ipm", "crossover", "pdlp")}
+
+
+def _leading(algorithm: str, counts: dict[str, int]) -> int:
+    """Iterations of the algorithm that did the work."""
+    kind = "ipm" if algorithm.startswith(("ipx", "hipo")) else "pdlp" if algorithm.startswith("pdlp") else "simplex"
+    return max(counts[kind], 0)
+
+
+def algorithm_in(log: str, counts: dict[str, int]) -> str:
+    """What HiGHS's own log and counts show to have run: an algorithm that the build lacks may be replaced in silence."""
+    found = [word for _, word in sorted((log.find(sign), word) for sign, word in SIGNS.items() if sign in log)]
+    if counts["pdlp"] > 0:  # writes its log elsewhere
+        found.append("pdlp")
+    if counts["crossover"] > 0 or "Running crossover" in log:
+        found.append("crossover")
+    return " + ".join(dict.fromkeys(found)) or "none: presolve solved it"
+
+
+def _lp(form: Extensive, highspy):
+    lp = highspy.HighsLp()
+    matrix = form.matrix.tocsc()
+    lp.num_row_, lp.num_col_ = len(form.row_lower), len(form.cost)
+    lp.col_cost_, lp.col_lower_, lp.col_upper_ = form.cost, form.lower, form.upper
+    lp.row_lower_, lp.row_upper_ = form.row_lower, form.row_upper
+    lp.offset_ = form.constant
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
+    return lp
+
+
+def scipy_highs(program: Program, goal: Goal) -> Proposal:
+    """scipy's own copy of HiGHS, for machines without highspy; the algorithm is HiGHS's choice."""
+    import scipy.sparse as sparse
+    from scipy.optimize import linprog
+
+    start = time.perf_counter()
+    form = extensive_form(program)
+    equal = form.row_lower == form.row_upper
+    below, above = ~equal & np.isfinite(form.row_upper), ~equal & np.isfinite(form.row_lower)
+    rows, right = sparse.vstack([form.matrix[below], -form.matrix[above]]), np.concatenate([form.row_upper[below], -form.row_lower[above]])
+    bounds = np.stack([form.lower, form.upper], axis=1)
+    began = time.perf_counter()
+    answer = linprog(
+        form.cost, A_ub=rows, b_ub=right, A_eq=form.matrix[equal], b_eq=form.row_lower[equal], bounds=bounds, method="highs",
+        options={"time_limit": float(goal.limit_s)},
+    )  # fmt: skip
+    ended = time.perf_counter()
+    if answer.status != 0:
+        raise UnfinishedError(f"scipy's HiGHS ends with: {answer.message}", timed_out=answer.status == 1)
+    duals = np.zeros(len(equal))
+    duals[equal] = answer.eqlin.marginals
+    duals[below] += answer.ineqlin.marginals[: int(below.sum())]
+    duals[above] -= answer.ineqlin.marginals[int(below.sum()) :]
+    seconds = {"model": began - start, "solve": ended - began, "total": ended - began}
+    return Proposal(form.plan(answer.x), form.multipliers(duals), int(answer.nit), "chosen by HiGHS inside scipy", seconds)
