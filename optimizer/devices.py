@@ -31,6 +31,8 @@ class Session:
     device: str
     versions: dict[str, str]
     cache: str
+    platform: str = "cpu"
+    devices: int = 1
     active: list[Counter] = field(default_factory=list)
 
     @contextmanager
@@ -72,6 +74,7 @@ def prepare() -> Session:
         return _session
     _one_blas_thread()
     _keep_freed_memory()
+    _threads_for_devices()
     import jax
 
     jax.config.update("jax_enable_x64", True)
@@ -85,9 +88,19 @@ def prepare() -> Session:
         pass  # A read-only home costs compile time, not correctness.
     device = jax.devices()[0]
     versions = {name: version(name) for name in ("jax", "jaxlib", "numpy", "scipy")}
-    _session = Session(f"{device.platform}: {device.device_kind} x{jax.device_count()}", versions, str(directory))
+    name = f"{device.platform}: {device.device_kind} x{jax.device_count()}"
+    _session = Session(name, versions, str(directory), device.platform, jax.device_count())
     _listen(_session)
     return _session
+
+
+def _threads_for_devices() -> None:
+    """Where the user cuts the host into several devices: a device that waits for the others holds a thread of the pool that they work with,
+    and with one thread per core all of them wait for ever. XLA reads the size of its pool from NPROC."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    asked = os.environ.get("JAX_NUM_CPU_DEVICES") or flags.partition("xla_force_host_platform_device_count=")[2].split(" ")[0]
+    if asked.isdigit() and int(asked) > 1:
+        os.environ.setdefault("NPROC", str((os.cpu_count() or 1) + int(asked)))
 
 
 def _one_blas_thread() -> None:

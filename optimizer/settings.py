@@ -8,12 +8,14 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Settings:
     """gap_relative: certified relative gap to reach (semantics of the gap: `optimizer.program.certificate`); headroom_gap_relative: gap of
-    the spare replicas at which no further step is made (`optimizer.headroom`); max_iterations: one
-    iteration is one factorisation; verbose: print a line per iteration to standard error; progress: show a progress bar there."""
+    the spare replicas at which no further step is made (`optimizer.headroom`); max_iterations: one iteration is one factorisation;
+    devices: how many may share a solve (None: all there are, where the program is large enough); verbose: print a line per iteration to
+    standard error; progress: show a progress bar there."""
 
     gap_relative: float = 1e-6
     headroom_gap_relative: float = 1e-2
     max_iterations: int = 100
+    devices: int | None = None
     verbose: bool = False
     progress: bool = False
 
@@ -22,5 +24,7 @@ class Settings:
             raise ValueError(f"gap_relative is {self.gap_relative}; it must lie between 1e-12 and 1 (1e-6 is the default)")
         if not 0 < self.headroom_gap_relative < 1:
             raise ValueError(f"headroom_gap_relative is {self.headroom_gap_relative}; it must lie between 0 and 1 (0.01 is the default)")
+        if self.devices is not None and self.devices < 1:
+            raise ValueError(f"devices is {self.devices}; it must be at least 1 (leave it out for all)")
         if not 1 <= self.max_iterations <= 10_000:
             raise ValueError(f"max_iterations is {self.max_iterations}; it must lie between 1 and 10000")

@@ -96,7 +96,7 @@ def _iterate(program: Program, settings: Settings, session, certify_seconds: flo
     if session.crowded():
         forget()
     with session.counting() as counter:
-        layout = make_layout(program)
+        layout = make_layout(program, min(settings.devices or session.devices, session.devices), session.platform == "cpu")
         start = time.perf_counter()
         with _working(settings, "compiling"):
             compile_for(layout.shape, layout.data)

@@ -1,4 +1,4 @@
-"""The iteration's functions compiled ahead for one program shape, on all cores at once.
+"""The iteration's functions compiled ahead for one program shape, on all cores at once, for one device or for a mesh of them.
 
 Compiled one after the other at their first call they took 24 s for the flagship's shape on two cores, of which one was mostly idle.
 """
@@ -10,20 +10,30 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from optimizer.solver import newton
-from optimizer.solver.refinement import refine
-from optimizer.solver.structure import Data, Shape
+from optimizer.solver import newton, refinement, start, targets
+from optimizer.solver.border import add_border, no_border
+from optimizer.solver.coupling import close
+from optimizer.solver.factor import factor_cells
+from optimizer.solver.structure import Both, Data, Shape
+from optimizer.solver.substitution import Factor
+from optimizer.solver.sweeps import AXIS
 
 
 class Compiled(NamedTuple):
-    """`newton`'s functions without their first argument, the shape."""
+    """The functions without their first argument, the shape; `factor` is made of the last four."""
 
     factor: Callable
-    refine: Callable
+    begin: Callable
+    attempt: Callable
+    project: Callable
+    combine: Callable
+    finish: Callable
     lift: Callable
     residuals: Callable
     expand: Callable
@@ -35,24 +45,36 @@ class Compiled(NamedTuple):
     weighted_cost: Callable
     affine_targets: Callable
     centrality_targets: Callable
+    first_theta: Callable
+    place: Callable  # host arrays of the program to the devices
+
+
+FUNCTIONS: dict[str, Callable] = {
+    "factor_cells": factor_cells, "attempt": refinement.attempt, "add_border": add_border, "expand": newton.expand, "weigh": targets.weigh,
+    "residuals": newton.residuals, "lift": start.lift, "right_hand_side": newton.right_hand_side, "step": newton.step,
+    "step_lengths": targets.step_lengths, "mehrotra_targets": targets.mehrotra_targets, "affine_targets": targets.affine_targets,
+    "centrality_targets": targets.centrality_targets, "weighted_cost": start.weighted_cost, "no_border": no_border,
+    "first_theta": start.first_theta, "begin": refinement.begin, "project": refinement.project, "combine": refinement.combine,
+    "finish": refinement.finish,
+}  # fmt: skip
 
 
 class _Key:
     """The shape as a cache key that carries the arrays' types along: they follow from the shape."""
 
     def __init__(self, shape: Shape, data: Data) -> None:
-        self.shape = shape
+        self.shape, self.dtype = shape, np.dtype(data.u_value.dtype)
         self.data = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), data)
 
     def __hash__(self) -> int:
-        return hash(self.shape)
+        return hash((self.shape, self.dtype))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and self.shape == other.shape
+        return isinstance(other, _Key) and (self.shape, self.dtype) == (other.shape, other.dtype)
 
 
 def compile_for(shape: Shape, data: Data) -> Compiled:
-    """Compile, or take what this process has already compiled for the shape."""
+    """Compile for the first `shape.devices` devices, or take what this process has already compiled for the shape."""
     return _compile(_Key(shape, data))
 
 
@@ -63,40 +85,109 @@ def forget() -> None:
     gc.collect()
 
 
+def parted(tree: Any) -> Any:
+    """PartitionSpecs of a tree: what a field `cells` holds is cut by chunk, all else is on every device."""
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        fields = zip(tree._fields, tree, strict=True)  # type: ignore[attr-defined]
+        return type(tree)(*(jax.tree.map(lambda _: PartitionSpec(AXIS), v) if name == "cells" else parted(v) for name, v in fields))
+    if isinstance(tree, tuple):
+        return tuple(parted(v) for v in tree)
+    return jax.tree.map(lambda _: PartitionSpec(), tree)
+
+
 @cache
 def _compile(key: _Key) -> Compiled:
     shape, data = key.shape, key.data
-    number = jax.ShapeDtypeStruct((), data.a.dtype)
+    alone = shape._replace(devices=1)
+    number, whole = jax.ShapeDtypeStruct((), key.dtype), jax.ShapeDtypeStruct((), np.dtype(int))
 
-    def result_of(function: Callable, *arguments):  # shapes and types only
-        return jax.eval_shape(partial(function, shape), data, *arguments)
+    def result_of(name: str, *arguments: Any) -> Any:  # shapes and types only
+        return jax.eval_shape(partial(FUNCTIONS[name], alone), data, *arguments)
 
-    factor = result_of(newton.factor, data.active, number)
-    state = result_of(newton.lift, data.rhs, data.rhs)
-    residual = result_of(newton.residuals, state)
-    solved = result_of(refine, factor, data.rhs, number, number)
-    targets = result_of(newton.affine_targets, state)
-    g, rhs = result_of(newton.right_hand_side, state, residual, *targets)
-    direction = result_of(newton.expand, state, residual, g, solved, targets)
-    arguments = Compiled(
-        factor=(data.active, number),
-        refine=(factor, rhs, number, number),
-        lift=(data.rhs, data.rhs),
-        residuals=(state,),
-        expand=(state, residual, g, solved, targets),
-        mehrotra_targets=(state, direction, number, number),
-        weigh=(state, direction, direction),
-        step_lengths=(state, direction),
-        step=(state, direction, number, number),
-        right_hand_side=(state, residual, *targets),
-        weighted_cost=(),
-        affine_targets=(state,),
-        centrality_targets=(state, direction, *targets, number, number),
-    )
+    columns = result_of("first_theta")
+    rows = Both(data.cells.terms.rhs, data.own.rhs)
+    cellwise = result_of("factor_cells", columns, number)
+    closing = (data._replace(cells=None), cellwise.theta.own, cellwise.state_schur, cellwise.link_outputs)
+    coupling = jax.eval_shape(partial(close, alone), *closing)
+    open_factor = Factor(cellwise.theta, cellwise.cells, cellwise.link, coupling, result_of("no_border"))
+    factor = result_of("add_border", open_factor) if shape.border else open_factor
+    state = result_of("lift", rows, rows)
+    residual, aims = result_of("residuals", state), result_of("affine_targets", state)
+    vector, weights, _ = result_of("begin", rows, number, number)
+    solved = result_of("finish", vector, whole, number)
+    g, rhs = result_of("right_hand_side", state, residual, aims)
+    direction = result_of("expand", state, residual, g, solved, aims)
+    arguments: dict[str, tuple] = {
+        "factor_cells": (columns, number), "add_border": (open_factor,), "no_border": (),
+        "begin": (rhs, number, number), "attempt": (factor, weights, vector), "project": (vector, vector),
+        "combine": (vector, vector, number, number), "finish": (vector, whole, number), "lift": (rows, rows), "residuals": (state,),
+        "expand": (state, residual, g, solved, aims), "mehrotra_targets": (state, direction, number, number),
+        "weigh": (state, direction, direction), "step_lengths": (state, direction), "step": (state, direction, number, number),
+        "right_hand_side": (state, residual, aims), "weighted_cost": (), "first_theta": (), "affine_targets": (state,),
+        "centrality_targets": (state, direction, aims, number, number),
+    }  # fmt: skip
+    mesh = Mesh(np.array(jax.devices()[: shape.devices]), (AXIS,)) if shape.devices > 1 else None
 
     def build(name: str) -> Callable:
-        function = refine if name == "refine" else getattr(newton, name)
-        return function.lower(shape, data, *getattr(arguments, name)).compile()
+        if name == "close":
+            return jax.jit(partial(close, alone)).lower(*closing).compile()
+        given = (data, *arguments[name])
+        if mesh is None:
+            return jax.jit(partial(FUNCTIONS[name], shape)).lower(*given).compile()
+        outcome = parted(result_of(name, *arguments[name]))
+        shared = jax.shard_map(partial(FUNCTIONS[name], shape), mesh=mesh, in_specs=parted(given), out_specs=outcome, check_vma=False)
+        return jax.jit(shared).lower(*_on(mesh, given)).compile()
 
+    wanted = [name for name in ("close", *FUNCTIONS) if shape.border or name != "add_border"]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # the slowest first
-        return Compiled(*pool.map(build, Compiled._fields))
+        built = dict(zip(wanted, pool.map(build, wanted), strict=True))
+    place = partial(_place, mesh)
+    return Compiled(_factor(built, shape, mesh), *(built[name] for name in Compiled._fields[1:-1]), place)
+
+
+def _factor(built: dict[str, Callable], shape: Shape, mesh: Mesh | None) -> Callable:
+    """The factorisation: one sweep over the nodes on all devices, the dense rest on the first, which has all cores for it."""
+    empty: dict[int, Any] = {}
+
+    def factor(data: Data, theta: Both, mu: Any) -> Factor:
+        found = built["factor_cells"](data, theta, mu)
+        own = _first((data._replace(cells=None), found.theta.own, found.state_schur, found.link_outputs), mesh)
+        coupling = built["close"](*own)
+        if mesh is not None:
+            coupling = jax.tree.map(partial(_replicated, mesh), coupling)
+        if id(data) not in empty:
+            empty.clear()
+            empty[id(data)] = built["no_border"](data)
+        whole = _cut_again(mesh, Factor(found.theta, found.cells, found.link, coupling, empty[id(data)]))
+        return built["add_border"](data, whole) if shape.border else whole
+
+    return factor
+
+
+def _on(mesh: Mesh, tree: Any) -> Any:
+    """Types with their shardings."""
+    return jax.tree.map(lambda a, spec: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=NamedSharding(mesh, spec)), tree, parted(tree))
+
+
+def _place(mesh: Mesh | None, tree: Any) -> Any:
+    if mesh is None:
+        return jax.device_put(tree)
+    return jax.tree.map(lambda a, spec: jax.device_put(a, NamedSharding(mesh, spec)), tree, parted(tree))
+
+
+def _cut_again(mesh: Mesh | None, tree: Any) -> Any:
+    """Empty arrays come back uncut, and are refused where cut ones are expected."""
+    if mesh is None:
+        return tree
+    return jax.tree.map(lambda a, spec: a if a.size else jax.device_put(a, NamedSharding(mesh, spec)), tree, parted(tree))
+
+
+def _first(tree: Any, mesh: Mesh | None) -> Any:
+    """What is the same on every device, from the first of this process."""
+    return tree if mesh is None else jax.tree.map(lambda a: a.addressable_data(0), tree)
+
+
+def _replicated(mesh: Mesh, a: jax.Array) -> jax.Array:
+    """An array of the first device on all devices of the mesh; every process brings its own, equal one."""
+    here = [jax.device_put(a, d) for d in mesh.local_devices]
+    return jax.make_array_from_single_device_arrays(a.shape, NamedSharding(mesh, PartitionSpec()), here)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from optimizer.program import Program, Sparse
+from optimizer.solver.cut import Cut, places
 from optimizer.solver.presolve import Presolved
-from optimizer.solver.structure import Columns, Data, Rows, flatten
+from optimizer.solver.structure import Cells, Data, Part, Rest, Rows, Terms
 
 
 def pad(array: np.ndarray, shape: tuple[int, ...], fill: float = 0.0) -> np.ndarray:
@@ -74,7 +75,8 @@ class LinkLayout:
 def fill(p, pre, s, links, shape, u, gram, holdings) -> Data:
     """The padded device arrays."""
     t = p.template_of_node
-    nodes, blocks = shape.nodes, shape.blocks
+    blocks, count = shape.blocks, shape.groups * shape.chunks
+    place, state_of_pack = places(p.state_of_node, Cut(shape.groups, shape.chunks, shape.packs, shape.pack))
     Ws, Wd, G, K, L, R = p.served, p.deferrable, p.pools, p.sides, p.limits, p.links
     streams = shape.served + shape.deferrable
     stream = np.where(p.pair_stream < Ws, p.pair_stream, np.where(p.pair_stream < Ws + Wd, shape.served + p.pair_stream - Ws, streams))
@@ -84,14 +86,23 @@ def fill(p, pre, s, links, shape, u, gram, holdings) -> Data:
     q, o, i = p.held_matrix.index
     np.add.at(base, (q, o), p.held_matrix.value * pre.z_lower[i])
 
-    def last(array, *sizes, fill=0.0):  # [N, ...] program order -> padded, nodes last
-        return pad(np.ascontiguousarray(np.asarray(array, float).T), sizes, fill)
+    def last(array, *sizes, fill=0.0):  # [N, ...] program order -> padded, [C, ..., n]
+        array = np.asarray(array)
+        array = array.astype(float) if array.dtype != bool else array
+        out = np.full((*sizes, shape.nodes), fill, array.dtype)
+        inside = tuple(slice(0, k) for k in array.T.shape[:-1])
+        out[(*inside, place)] = array.T
+        return np.ascontiguousarray(np.moveaxis(out.reshape(*sizes, count, shape.lanes), -2, 0))
 
-    node_x, node_r = (shape.pairs, blocks, nodes), (shape.pools, blocks, nodes)
-    slot_x = np.zeros((shape.slots, *node_x))
+    def by_chunk(array, *sizes, fill=0.0):  # [..., N] -> [C, ..., n]
+        return last(np.moveaxis(array, -1, 0).transpose(0, *range(array.ndim - 1, 0, -1)), *sizes, fill=fill)
+
+    nodes = p.nodes
+    node_x, node_r = (shape.pairs, blocks), (shape.pools, blocks)
+    slot_x = np.zeros((shape.slots, *node_x, nodes))
     slot_u = np.zeros((shape.slots, shape.served, blocks, nodes))
     slot_ud = np.zeros((shape.slots, shape.deferrable, nodes))
-    slot_r = np.zeros((shape.slots, *node_r))
+    slot_r = np.zeros((shape.slots, *node_r, nodes))
     slot_link = np.full((shape.slots, nodes), shape.links)
     for (link, node), m in links.slot_of.items():
         slot_link[m, node] = link
@@ -139,86 +150,90 @@ def fill(p, pre, s, links, shape, u, gram, holdings) -> Data:
     e_cost = np.where(np.isfinite(p.side_slack_cost), p.side_slack_cost, 0.0)
     h_cost = np.where(np.isfinite(p.link_slack_cost), p.link_slack_cost, 0.0)
     width = pre.z_upper - pre.z_lower
-    cost = Columns(
-        x=last(weight * p.placement_cost[t] * work / money, *node_x),
-        u=last(weight * p.unserved_cost[t] * s.work[:Ws] / money, shape.served, blocks, nodes),
-        ud=last(
-            p.node_weight[:, None] * p.unserved_cost_deferrable[t] * s.work[Ws : Ws + Wd] * hours_shared / money, shape.deferrable, nodes
-        ),
-        r=last(weight * p.rent_cost * s.chips / money, *node_r),
-        s=np.zeros(node_r),
-        t=np.zeros((shape.sides, nodes)),
-        e=last(p.node_weight[:, None] * e_cost * s.side / money, shape.sides, nodes),
-        z=pad(p.acquisition_cost * s.z / money, (shape.acquisitions,)),
-        f=np.zeros(shape.limits),
-        l=np.zeros(shape.links),
-        h=pad(h_cost * s.link / money, (shape.links,)),
-    )
+    work_s, work_d = s.work[:Ws], s.work[Ws : Ws + Wd]
+    u_sizes, ud_sizes, side_sizes = (shape.served, blocks), (shape.deferrable,), (shape.sides,)
+
+    def part(x, u, ud, r, s_, t_, e, fill=0.0) -> Part:
+        """Columns of the nodes, kinds in program order."""
+        kinds = Rest(
+            last(u, *u_sizes, fill=fill), last(ud, *ud_sizes, fill=fill), last(r, *node_r, fill=fill), last(s_, *node_r, fill=fill),
+            last(t_, *side_sizes, fill=fill), last(e, *side_sizes, fill=fill),
+        )  # fmt: skip
+        return Part(last(x, *node_x, fill=fill), stacked(kinds))
+
+    def stacked(kinds) -> np.ndarray:  # [C, ..., n] each -> [C, R, n]
+        return np.concatenate([a.reshape(count, -1, shape.lanes) for a in kinds], axis=1)
+
+    ones_p, ones_k = np.ones((nodes, p.blocks, G)), np.ones((nodes, K))
+    cost = part(
+        weight * p.placement_cost[t] * work / money, weight * p.unserved_cost[t] * work_s / money,
+        p.node_weight[:, None] * p.unserved_cost_deferrable[t] * work_d * hours_shared / money, weight * p.rent_cost * s.chips / money,
+        0.0 * ones_p, 0.0 * ones_k, p.node_weight[:, None] * e_cost * s.side / money,
+    )  # fmt: skip
     capacity_rhs = (base[p.state_of_node][:, :G] * p.availability)[:, None, :].repeat(p.blocks, 1) / s.chips
-    rhs = Rows(
-        demand=last(p.demand / s.work[:Ws], shape.served, blocks, nodes),
-        deferred=last(p.demand_deferrable / (s.work[Ws : Ws + Wd] * hours_shared), shape.deferrable, nodes),
-        capacity=last(np.where(pre.capacity_active, capacity_rhs, 0.0), *node_r),
-        side=last(base[p.state_of_node][:, G:] / s.side, shape.sides, nodes),
-        limit=pad(np.where(pre.limit_active, limit_rhs, 0.0) / s.limit, (shape.limits,)),
-        link=pad(link_rhs / s.link, (shape.links,)),
-    )
+    rhs = stacked(Rows(
+        last(p.demand / work_s, *u_sizes), last(p.demand_deferrable / (work_d * hours_shared), *ud_sizes),
+        last(np.where(pre.capacity_active, capacity_rhs, 0.0), *node_r), last(base[p.state_of_node][:, G:] / s.side, *side_sizes),
+    ))  # fmt: skip
     has_e, has_h = np.isfinite(p.side_slack_cost), np.isfinite(p.link_slack_cost)
     limit_slack = pre.limit_active & ~equality_limits(p, pre)
     link_slack = ~no_width(p.link_lower, p.link_upper)
-    active = Columns(
-        x=last(pre.x_active, *node_x),
-        u=last(p.demand > 0, shape.served, blocks, nodes),
-        ud=last(p.demand_deferrable > 0, shape.deferrable, nodes),
-        r=last(pre.r_active, *node_r),
-        s=last(pre.capacity_active, *node_r),
-        t=last(np.ones((p.nodes, K)), shape.sides, nodes),
-        e=last(has_e, shape.sides, nodes),
-        z=pad((~pre.z_fixed).astype(float), (shape.acquisitions,)),
-        f=pad(limit_slack.astype(float), (shape.limits,)),
-        l=pad(link_slack.astype(float), (shape.links,)),
-        h=pad(has_h.astype(float), (shape.links,)),
-    )
-    upper_x = p.placement_upper[t] / work
-    bounds = Columns(
-        x=last(upper_x, *node_x, fill=np.inf),
-        u=np.full((shape.served, blocks, nodes), np.inf),
-        ud=np.full((shape.deferrable, nodes), np.inf),
-        r=last(pre.rent_upper / s.chips, *node_r, fill=np.inf),
-        s=np.full(node_r, np.inf),
-        t=np.full((shape.sides, nodes), np.inf),
-        e=last(p.side_slack_upper / s.side, shape.sides, nodes, fill=np.inf),
-        z=pad(width / s.z, (shape.acquisitions,), np.inf),
-        f=pad(limit_width / s.limit, (shape.limits,), np.inf),
-        l=pad(link_width / s.link, (shape.links,), np.inf),
-        h=pad(p.link_slack_upper / s.link, (shape.links,), np.inf),
-    )
-    bounded = Columns(*(a * np.isfinite(b) for a, b in zip(active, bounds, strict=True)))
-    upper = Columns(*(np.where(m > 0, b, 1.0) for m, b in zip(bounded, bounds, strict=True)))
-    row_active = Rows(
-        demand=last(p.demand > 0, shape.served, blocks, nodes),
-        deferred=last(p.demand_deferrable > 0, shape.deferrable, nodes),
-        capacity=last(pre.capacity_active, *node_r),
-        side=last(np.ones((p.nodes, K)), shape.sides, nodes),
-        limit=pad(pre.limit_active.astype(float), (shape.limits,)),
-        link=pad(np.ones(R), (shape.links,)),
-    )
-    state_of_node = np.zeros(nodes, int)
-    state_of_node[: p.nodes] = p.state_of_node
-    state_of_node[p.nodes :] = p.state_of_node.max(initial=0)
+    active = part(
+        pre.x_active, p.demand > 0, p.demand_deferrable > 0, pre.r_active, pre.capacity_active, ones_k > 0, has_e, fill=False
+    )  # fmt: skip
+    infinite = np.inf
+    bounds = part(
+        p.placement_upper[t] / work,
+        np.full(p.demand.shape, infinite), np.full(p.demand_deferrable.shape, infinite), pre.rent_upper / s.chips, infinite * ones_p,
+        infinite * ones_k, p.side_slack_upper / s.side, fill=infinite,
+    )  # fmt: skip
+    bounded = Part(*(a & np.isfinite(b) for a, b in zip(active, bounds, strict=True)))
+    upper = Part(*(np.where(m, b, 1.0) for m, b in zip(bounded, bounds, strict=True)))
+    row_active = stacked(Rows(
+        last(p.demand > 0, *u_sizes, fill=False), last(p.demand_deferrable > 0, *ud_sizes, fill=False),
+        last(pre.capacity_active, *node_r, fill=False), last(ones_k > 0, *side_sizes, fill=False),
+    ))  # fmt: skip
+
+    def own(z, f, l, h, fill=0.0):  # noqa: E741
+        sizes = shape.acquisitions, shape.limits, shape.links, shape.links
+        return np.concatenate([pad(np.asarray(a), (n,), fill) for a, n in zip((z, f, l, h), sizes, strict=True)])
+
+    own_active = own(~pre.z_fixed, limit_slack, link_slack, has_h, False)
+    own_bounds = own(width / s.z, limit_width / s.limit, link_width / s.link, p.link_slack_upper / s.link, np.inf)
+    own_bounded = own_active & np.isfinite(own_bounds)
+    own_terms = Terms(
+        cost=own(p.acquisition_cost * s.z / money, np.zeros(L), np.zeros(R), h_cost * s.link / money),
+        upper=np.where(own_bounded, own_bounds, 1.0), active=own_active, bounded=own_bounded,
+        rhs=np.concatenate([
+            pad(np.where(pre.limit_active, limit_rhs, 0.0) / s.limit, (shape.limits,)), pad(link_rhs / s.link, (shape.links,))
+        ]),
+        row_active=np.concatenate([pad(pre.limit_active, (shape.limits,), False), pad(np.ones(R, bool), (shape.links,), False)]),
+    )  # fmt: skip
+    products = sum(int(np.count_nonzero(a)) for a in (*active, *bounded, own_active, own_bounded))
     border_row = np.full(shape.border, shape.limits + shape.links)
     border = np.concatenate([np.nonzero(equality_limits(p, pre))[0], shape.limits + np.nonzero(p.link_scenario < 0)[0]])
     border_row[: len(border)] = border
     i32 = np.int32
+    side_scale = s.side[None, :, None, None]  # for arrays [N, K, B, *]
+    sides = [
+        side_first(value / side_scale, mask)
+        for value, mask in ((p.side_pair[t] * work, pre.x_active), (p.side_rent * s.chips, pre.r_active))
+    ]
+    cells = Cells(
+        state=state_of_pack.astype(i32),
+        a=last(p.pair_capacity[t] * work / s.chips, shape.pairs),
+        h=last(p.block_hours[t] / s.hours, blocks),
+        availability=last(p.availability, shape.pools),
+        side_x=by_chunk(sides[0], shape.sides, *node_x), side_r=by_chunk(sides[1], shape.sides, *node_r),
+        slot_link=by_chunk(slot_link, shape.slots, fill=float(shape.links)).astype(i32),
+        slot_x=by_chunk(slot_x, shape.slots, *node_x), slot_u=by_chunk(slot_u, shape.slots, shape.served, blocks),
+        slot_ud=by_chunk(slot_ud, shape.slots, shape.deferrable), slot_r=by_chunk(slot_r, shape.slots, *node_r),
+        slot_local=by_chunk(slot_local, shape.slots),
+        terms=Terms(cost, upper, active, bounded, rhs, row_active),
+    )  # fmt: skip
     return Data(
+        cells=cells, own=own_terms,
         pair_stream=pad(stream.astype(i32), (shape.pairs,), streams), pair_pool=pad(p.pair_pool.astype(i32), (shape.pairs,)),
-        state_of_node=state_of_node.astype(i32),
-        a=last(p.pair_capacity[t] * work / s.chips, shape.pairs, nodes),
-        h=last(p.block_hours[t] / s.hours, blocks, nodes),
-        availability=last(p.availability, shape.pools, nodes),
-        side_x=side_first(p.side_pair[t] * work / side_scale(s.side), pre.x_active, (shape.sides, *node_x)),
-        side_r=side_first(p.side_rent * s.chips / side_scale(s.side), pre.r_active, (shape.sides, *node_r)),
-        slot_link=slot_link.astype(i32), slot_x=slot_x, slot_u=slot_u, slot_ud=slot_ud, slot_r=slot_r, slot_local=slot_local,
         link_scenario=group.astype(i32), link_position=position.astype(i32),
         u_row=u_row.astype(i32), u_col=u_col.astype(i32), u_value=u_value,
         u_by_col=np.argsort(u_col, kind="stable").astype(i32),
@@ -227,17 +242,10 @@ def fill(p, pre, s, links, shape, u, gram, holdings) -> Data:
         limit_sign=pad(np.where(finite_upper, 1.0, -1.0), (shape.limits,), 1.0),
         link_sign_l=pad(np.where(link_finite, 1.0, -1.0), (shape.links,), 1.0),
         link_sign_h=pad(np.asarray(p.link_slack_sign, float), (shape.links,), 1.0),
-        z_active=active.z, limit_local=pad(limit_slack.astype(float), (shape.limits,)), border_row=border_row.astype(i32),
-        cost=flatten(cost, np), rhs=rhs, upper=flatten(upper, np), active=flatten(active, np), bounded=flatten(bounded, np),
-        row_active=row_active,
+        limit_local=pad(limit_slack.astype(float), (shape.limits,)), border_row=border_row.astype(i32), count=np.asarray(float(products)),
     )  # fmt: skip
 
 
-def side_scale(side: np.ndarray) -> np.ndarray:
-    """[K] for arrays [N, K, B, *]."""
-    return side[None, :, None, None]
-
-
-def side_first(array: np.ndarray, mask: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
-    """[N, K, B, *] masked by [N, B, *] -> padded [K, *, B, N]."""
-    return pad(np.ascontiguousarray(np.transpose(array * mask[:, None], (1, 3, 2, 0))), sizes)
+def side_first(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """[N, K, B, *] masked by [N, B, *] -> [K, *, B, N]."""
+    return np.transpose(array * mask[:, None], (1, 3, 2, 0))

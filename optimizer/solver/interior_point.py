@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from optimizer.program import Multipliers, Plan
@@ -18,7 +16,8 @@ from optimizer.solver.compiled import Compiled, compile_for
 from optimizer.solver.layout import Layout
 from optimizer.solver.newton import Direction, Residual
 from optimizer.solver.postsolve import complete
-from optimizer.solver.structure import Data, Flat, State
+from optimizer.solver.refinement import refine
+from optimizer.solver.structure import Both, Data, State
 from optimizer.solver.substitution import Factor
 
 # A corrector costs a fifth of a factorisation. On the flagship two took 40 iterations and 24.4 s, three 37 and 24.4 s, eight 37-39 and
@@ -57,21 +56,22 @@ class Iterate:
         return abs(self.primal_cost - self.dual_cost) / max(1.0, abs(self.primal_cost))
 
     def plan(self) -> Plan:
-        return self.layout.plan(self.state.v)
+        return self.layout.plan(Both(self.state.cells.v, self.state.own.v))
 
     def multipliers(self) -> Multipliers:
-        return complete(self.layout, self.layout.multipliers(self.state.y))
+        return complete(self.layout, self.layout.multipliers(Both(self.state.cells.y, self.state.own.y)))
 
 
 def interior_point(layout: Layout, max_iterations: int = 100, gap_relative: float = 1e-9) -> Iterator[Iterate]:
     """Yield iterates until progress ends; the first is the starting point (iteration 0)."""
-    k, data = compile_for(layout.shape, layout.data), jax.device_put(layout.data)
+    k = compile_for(layout.shape, layout.data)
+    data = k.place(layout.data)
     state = starting_point(k, data)
     steps = (0.0, 0.0, 1.0, 0, 0, 0.0)
     money = layout.scales.money
     offset = fixed_cost(layout)
     stuck = 0
-    count = sum(float(a.sum()) for a in (*data.active, *data.bounded))
+    count = float(data.count)
     for iteration in range(max_iterations + 1):
         res = k.residuals(data, state)
         mu = float(res.mu)
@@ -84,17 +84,18 @@ def interior_point(layout: Layout, max_iterations: int = 100, gap_relative: floa
         least_mu = GOAL_SHARE * gap_relative * max(abs(float(res.primal_cost)), 1e-3) / count
         f = k.factor(data, res.theta, res.mu)
         targets = k.affine_targets(data, state)
-        affine = direction(k, data, state, f, res, *targets, 1e-6)
-        *targets, sigma = k.mehrotra_targets(data, state, affine, res.mu, jnp.asarray(least_mu))
-        best = direction(k, data, state, f, res, *targets, REFINEMENT)
+        affine = direction(k, data, state, f, res, targets, 1e-6)
+        targets, sigma = k.mehrotra_targets(data, state, affine, res.mu, number(data, least_mu))
+        centre = number(data, float(sigma) * mu)
+        best = direction(k, data, state, f, res, targets, REFINEMENT)
         rounds = int(affine.rounds) + int(best.rounds)
         correctors, failures, usable = 0, 0, max(UNUSABLE, 0.1 * float(res.primal_error))
         for _ in range(CORRECTORS):
             p, d = float(best.step_primal), float(best.step_dual)
             if min(p, d) > 0.95:
                 break
-            targets = k.centrality_targets(data, state, best, *targets, sigma * res.mu, jnp.asarray(BOLDER))
-            trial = direction(k, data, state, f, res, *targets, REFINEMENT)
+            targets = k.centrality_targets(data, state, best, targets, centre, number(data, BOLDER))
+            trial = direction(k, data, state, f, res, targets, REFINEMENT)
             rounds += int(trial.rounds)
             if not float(trial.error) < usable:
                 break
@@ -106,29 +107,31 @@ def interior_point(layout: Layout, max_iterations: int = 100, gap_relative: floa
         p, d = (float(a) for a in k.step_lengths(data, state, best))
         if not np.isfinite(p + d) or not float(best.error) < usable:
             return
-        state = k.step(data, state, best, jnp.asarray(p), jnp.asarray(d))
+        state = k.step(data, state, best, number(data, p), number(data, d))
         steps = (p, d, float(sigma), correctors, rounds, float(best.error))
         stuck = stuck + 1 if max(p, d) < 1e-3 else 0
         if stuck >= 5:
             return
 
 
-def direction(
-    k: Compiled, data: Data, s: State, f: Factor, res: Residual, target_lower: Flat, target_upper: Flat, tolerance: float
-) -> Direction:
+def number(data: Data, value: float) -> np.ndarray:
+    """A scalar in the arrays' type, which the devices take from the host."""
+    return np.asarray(value, data.u_value.dtype)
+
+
+def direction(k: Compiled, data: Data, s: State, f: Factor, res: Residual, targets: Both, tolerance: float) -> Direction:
     """Newton direction for the given complementarity targets; `tolerance` is relative to the right-hand side of the normal equations."""
-    g, rhs = k.right_hand_side(data, s, res, target_lower, target_upper)
-    own = jnp.maximum(jnp.clip(1e-4 * res.mu, OWN_RESIDUAL, 1e-8), 1e-2 * res.dual_size)
-    solved = k.refine(data, f, rhs, jnp.asarray(tolerance), own)
-    return k.expand(data, s, res, g, solved, (target_lower, target_upper))
+    g, rhs = k.right_hand_side(data, s, res, targets)
+    own = max(min(max(1e-4 * float(res.mu), OWN_RESIDUAL), 1e-8), 1e-2 * float(res.dual_size))
+    solved = refine(k, data, f, rhs, tolerance, own)
+    return k.expand(data, s, res, g, solved, targets)
 
 
 def starting_point(k: Compiled, data: Data) -> State:
-    """Mehrotra's least-squares point in the scaled space, with every variable and dual lifted off its bound."""
-    f = k.factor(data, data.active, jnp.asarray(1.0))
-    tolerance = jnp.asarray(1e-6), jnp.asarray(1e-6)
-    primal = k.refine(data, f, data.rhs, *tolerance)
-    dual = k.refine(data, f, k.weighted_cost(data), *tolerance)
+    """Mehrotra's least-squares point, lifted off the bounds: see `start`."""
+    f = k.factor(data, k.first_theta(data), number(data, 1.0))
+    primal = refine(k, data, f, Both(data.cells.terms.rhs, data.own.rhs), 1e-6, 1e-6)
+    dual = refine(k, data, f, k.weighted_cost(data), 1e-6, 1e-6)
     return k.lift(data, primal.y, dual.y)
 
 

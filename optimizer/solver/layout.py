@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from optimizer.program import Multipliers, Plan, Program
+from optimizer.solver.cut import Cut, cut_nodes, places
 from optimizer.solver.fill import LinkLayout, equality_limits, fill
 from optimizer.solver.holdings import find_holdings, no_holdings
 from optimizer.solver.presolve import Presolved, presolve
 from optimizer.solver.scaling import Scales, make_scales
-from optimizer.solver.structure import Data, Flat, Rows, Shape, unflatten
+from optimizer.solver.structure import Both, Data, Part, Shape, split_own, split_own_rows, split_rest, split_rows
 
 
 def bucket(n: int) -> int:
@@ -20,7 +21,7 @@ def bucket(n: int) -> int:
         return 0
     if n <= 4:
         return 1 if n == 1 else 4
-    step = max(8, 2 ** (int(np.ceil(np.log2(n))) - 5))
+    step = max(4 if n <= 32 else 8, 2 ** (int(np.ceil(np.log2(n))) - 5))
     return int(-(-n // step) * step)
 
 
@@ -33,43 +34,64 @@ class Layout:
     scales: Scales
     shape: Shape
     data: Data
+    place: np.ndarray  # int[N] of the program's nodes among all lanes
 
-    def plan(self, v: Flat) -> Plan:
+    def plan(self, v: Both) -> Plan:
         """Program-shaped values of a scaled point (may violate rows by the solver's error: repair follows)."""
         p, s = self.program, self.scales
-        v = unflatten(self.shape, Flat(*(np.asarray(a, float) for a in v)))
-        n, b = p.nodes, p.blocks
-        work = s.work[p.pair_stream]
-        z = self.presolved.z_lower + np.where(self.presolved.z_fixed, 0.0, v.z[: p.acquisitions] * s.z)
+        v = to_host(v)
+        x, kinds, own = self.by_node(v.cells.x), split_rest(self.shape, self.by_node(v.cells.rest)), split_own(self.shape, v.own)
+        b, work = p.blocks, s.work[p.pair_stream]
         return Plan(
-            z=z,
-            x=v.x[: p.pairs, :b, :n].T * work * self.presolved.x_active,
-            u=v.u[: p.served, :b, :n].T * s.work[: p.served],
-            ud=v.ud[: p.deferrable, :n].T * s.work[p.served : p.served + p.deferrable] * s.hours,
-            r=v.r[: p.pools, :b, :n].T * s.chips * self.presolved.r_active,
-            side_slack=v.e[: p.sides, :n].T * s.side,
-            link_slack=v.h[: p.links] * s.link,
+            z=self.presolved.z_lower + np.where(self.presolved.z_fixed, 0.0, own.z[: p.acquisitions] * s.z),
+            x=x[: p.pairs, :b].T * work * self.presolved.x_active,
+            u=kinds.u[: p.served, :b].T * s.work[: p.served],
+            ud=kinds.ud[: p.deferrable].T * s.work[p.served : p.served + p.deferrable] * s.hours,
+            r=kinds.r[: p.pools, :b].T * s.chips * self.presolved.r_active,
+            side_slack=kinds.e[: p.sides].T * s.side,
+            link_slack=own.h[: p.links] * s.link,
         )
 
-    def multipliers(self, y: Rows) -> Multipliers:
+    def multipliers(self, y: Both) -> Multipliers:
         """Program-shaped multipliers (dollars per unit of right-hand side); dropped rows are still zero: see postsolve."""
         p, s = self.program, self.scales
-        y = Rows(*(np.asarray(a, float) for a in y))
-        active = self.data.row_active
+        y = to_host(y)
+        rows = split_rows(self.shape, self.by_node(y.cells * self.data.cells.terms.row_active))
+        limit, link = split_own_rows(self.shape, y.own * self.data.own.row_active)
         return Multipliers(
-            capacity=(y.capacity * active.capacity)[: p.pools, : p.blocks, : p.nodes].T * (s.money / s.chips),
-            side=(y.side * active.side)[: p.sides, : p.nodes].T * (s.money / s.side),
-            limit=(y.limit * active.limit)[: p.limits] * (s.money / s.limit),
-            link=(y.link * active.link)[: p.links] * (s.money / s.link),
+            capacity=rows.capacity[: p.pools, : p.blocks].T * (s.money / s.chips),
+            side=rows.side[: p.sides].T * (s.money / s.side),
+            limit=limit[: p.limits] * (s.money / s.limit),
+            link=link[: p.links] * (s.money / s.link),
         )
 
+    def by_node(self, a: np.ndarray) -> np.ndarray:
+        """[C, ..., n] -> [..., N] in the program's order."""
+        a = np.moveaxis(a, 0, -2)
+        return a.reshape(*a.shape[:-2], -1)[..., self.place]
 
-def make_layout(p: Program) -> Layout:
-    """Presolve, scale, mask, pad."""
+
+def to_host(tree: Both) -> Both:
+    """As float64, on every process."""
+    import jax
+
+    def fetch(a: jax.Array | np.ndarray) -> np.ndarray:
+        if isinstance(a, jax.Array) and not a.is_fully_addressable:
+            from jax.experimental import multihost_utils
+
+            a = multihost_utils.process_allgather(a, tiled=True)
+        return np.asarray(a, float)
+
+    return jax.tree.map(fetch, tree)
+
+
+def make_layout(p: Program, devices: int = 1, streamed: bool = True) -> Layout:
+    """Presolve, scale, mask, pad, for at most so many devices; `streamed`: in chunks for a cache, or large ones for an accelerator."""
     pre = presolve(p)
     s = make_scales(p, pre)
     links = LinkLayout.of(p)
-    shape = padded_shape(p, pre, links)
+    shape = padded_shape(p, pre, links, streamed)
+    shape = shape._replace(devices=usable(devices, shape))
     u = outputs_matrix(p, s, ~pre.z_fixed, shape)
     shape = shape._replace(outputs_nnz=max(shape.outputs_nnz, 2 ** int(np.ceil(np.log2(max(len(u[2]), 128))))))
     gram, holdings = None, None
@@ -83,16 +105,18 @@ def make_layout(p: Program) -> Layout:
     data = fill(p, pre, s, links, shape, u, gram, holdings or no_holdings())
     if shape.acquisitions > SMALL[-1]["acquisitions"] or shape.nodes > SMALL[-1]["nodes"]:
         shape, data = without_unused_bounds(shape, data)
-    return Layout(p, pre, s, shape, data)
+    return Layout(p, pre, s, shape, data, places(p.state_of_node, Cut(shape.groups, shape.chunks, shape.packs, shape.pack))[0])
 
 
 def without_unused_bounds(shape: Shape, data: Data) -> tuple[Shape, Data]:
     """Placement without any upper bound keeps one entry of it."""
-    if data.bounded.x.any():
+    terms = data.cells.terms
+    if terms.bounded.x.any():
         return shape, data
-    corner = (slice(0, 1),) * 3
-    upper, bounded = (tree._replace(x=tree.x[corner]) for tree in (data.upper, data.bounded))
-    return shape._replace(x_bounded=False), data._replace(upper=upper, bounded=bounded)
+    corner = (slice(None), *(slice(0, 1),) * 3)
+    upper, bounded = (Part(part.x[corner], part.rest) for part in (terms.upper, terms.bounded))
+    cells = data.cells._replace(terms=terms._replace(upper=upper, bounded=bounded))
+    return shape._replace(x_bounded=False), data._replace(cells=cells)
 
 
 # Programs that fit are all padded to one of these, so that a session of small cases compiles once or twice; a factorisation of such a size
@@ -110,7 +134,16 @@ SMALL = (
 SMALL_LINKS = {"links": 32, "slots": 8, "scenarios": 8, "links_per_scenario": 4, "border": 8}
 
 
-def padded_shape(p: Program, pre: Presolved, links: LinkLayout) -> Shape:
+DEVICE_BYTES = 1_000_000  # of placement that a device must have: with less, waiting for each other takes longer than the work
+
+
+def usable(devices: int, shape: Shape) -> int:
+    """The most devices that share the groups evenly and have enough to do."""
+    worth = 8 * shape.pairs * shape.blocks * shape.nodes // DEVICE_BYTES
+    return max(d for d in range(1, max(1, min(devices, worth)) + 1) if shape.groups % d == 0)
+
+
+def padded_shape(p: Program, pre: Presolved, links: LinkLayout, streamed: bool = True) -> Shape:
     """The shape bucket of the program (sizes of U and its Gram matrix are completed by the caller)."""
     need = {
         "pairs": p.pairs, "served": p.served, "deferrable": p.deferrable, "pools": p.pools, "sides": p.sides, "blocks": p.blocks,
@@ -125,10 +158,15 @@ def padded_shape(p: Program, pre: Presolved, links: LinkLayout) -> Shape:
         if all(n <= small[k] for k, n in need.items()) and all(n <= SMALL_LINKS[k] for k, n in linked.items()):
             linked = dict(SMALL_LINKS) if p.links else dict.fromkeys(SMALL_LINKS, 0)
             linked["border"] = border and SMALL_LINKS["border"]
-            return Shape(**small, **linked, acquisition_space=True, members=0, x_bounded=True)
+            sizes = {k: n for k, n in small.items() if k != "nodes"}
+            whole = Cut(groups=1, chunks=1, packs=small["nodes"], pack=1)._asdict()
+            return Shape(**sizes, **whole, **linked, acquisition_space=True, members=0, x_bounded=True)
     exact = {"sides": p.sides, "blocks": p.blocks}
-    sizes = {k: bucket(n) for k, n in (need | linked).items()} | exact
-    shape = Shape(**sizes, outputs_nnz=0, gram_nnz=0, acquisition_space=False, members=0, x_bounded=True)
+    sizes = {k: bucket(n) for k, n in (need | linked).items() if k != "nodes"} | exact
+    cut = cut_nodes(p.state_of_node, 8 * sizes["pairs"] * p.blocks, streamed)
+    shape = Shape(
+        **sizes, **cut._asdict(), outputs_nnz=0, gram_nnz=0, acquisition_space=False, members=0, x_bounded=True, streaming=int(streamed)
+    )  # fmt: skip
     return shape._replace(acquisition_space=shape.acquisitions <= shape.outputs)
 
 

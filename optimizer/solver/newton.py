@@ -1,44 +1,49 @@
-"""One iteration's pieces: residuals, Theta, the Newton direction with its refinement, complementarity targets, the step.
+"""One iteration's pieces: residuals, Theta, the Newton direction, complementarity targets, the step.
 
 Newton system for targets (tl, tu) of the complementarity products:
     A dv = rp,   A' dy + dzl - dzu = rd,   dv + dw = ru,   zl dv + v dzl = tl,   zu dw + w dzu = tu
 eliminated to  (A Theta A') dy = rp - A Theta g,  g = tl/v - (tu - zu ru)/w - rd,  dv = Theta (A' dy + g),  1/Theta = zl/v + zu/w.
+
+What is said of columns is said once, for those of a chunk of nodes (trees: `Part`) and for those of no node (arrays).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from optimizer.solver import factor as factoring
-from optimizer.solver.operators import apply, dot, transpose, with_z, z_of
+from optimizer.solver.operators import (
+    apply_of_chunk,
+    apply_own,
+    dot_of_chunk,
+    held_prices_of_chunk,
+    outputs,
+    row_outputs,
+    slots_total,
+    split_outputs,
+    transpose_of_chunk,
+    transpose_own,
+    with_none,
+)
 from optimizer.solver.refinement import Solved
-from optimizer.solver.structure import Array, Data, Flat, Rows, Shape, State
+from optimizer.solver.structure import Array, Both, Cells, Data, Part, Point, Shape, State, Terms, split_own, split_own_rows
+from optimizer.solver.sweeps import sweep
 
-WEIGHTS = 6
-# The most that a step asks of centring. The affine step of a large program is short however well the point is centred, because a few
-# products in a million switch sides; its sigma of 0.5-0.8 wasted what the correctors can win (flagship: 64 iterations, now 37).
-MOST_CENTRING = 0.1
-SHORTEST = 0.9  # share of the way to the boundary
-LONGEST = 0.9999
 
-# The starting point: variables and duals at least their mean size, products at least this share of their mean. Smaller floors cost 6-10
-# iterations of tiny steps on the reference family; dual floors of a third of these cost 3% more on the random programs.
-PRIMAL_FLOOR = 1.0
-DUAL_FLOOR = 0.3
-COST_FLOOR = 1.0
-LEAST_PRODUCT = 0.01
+class Gaps(NamedTuple):
+    """What the point misses, of nodes or of none."""
+
+    primal: Array  # b - A v
+    dual: Any  # c - A' y - zl + zu
+    width: Any  # upper - v - w
+    theta: Any
 
 
 class Residual(NamedTuple):
-    primal: Rows  # b - A v
-    dual: Flat  # c - A' y - zl + zu
-    width: Flat  # upper - v - w
-    theta: Flat
+    gaps: Both  # of Gaps
     mu: Array
     primal_cost: Array
     dual_cost: Array
@@ -46,261 +51,187 @@ class Residual(NamedTuple):
     dual_error: Array
     dual_size: Array  # the same, absolute
 
+    @property
+    def theta(self) -> Both:
+        return Both(self.gaps.cells.theta, self.gaps.own.theta)
+
+
+class Targets(NamedTuple):
+    """Of the products, of nodes or of none."""
+
+    lower: Any
+    upper: Any
+
+
+class Move(NamedTuple):
+    """A direction, of nodes or of none."""
+
+    dv: Any
+    dw: Any
+    dzl: Any
+    dzu: Any
+    dy: Array
+
 
 class Direction(NamedTuple):
-    dv: Flat
-    dw: Flat
-    dy: Rows
-    dzl: Flat
-    dzu: Flat
+    move: Both  # of Move
     step_primal: Array  # largest step to the boundary, at most 1
     step_dual: Array
     rounds: Array  # refinement rounds used
     error: Array  # residual of the rows that the direction would leave behind, relative to the right-hand side of the program
 
 
-def norm(tree: Rows | Flat) -> Array:
-    return jnp.sqrt(dot(tree, tree))
+def largest(tree: Any) -> Array:
+    return jnp.max(jnp.stack([jnp.max(jnp.abs(a), initial=0.0) for a in jax.tree.leaves(tree)]))
 
 
-def largest(tree: Rows | Flat) -> Array:
-    return jnp.max(jnp.stack([jnp.max(jnp.abs(a), initial=0.0) for a in tree]))
-
-
-def mul(a, b):
+def mul(a: Any, b: Any) -> Any:
     return jax.tree.map(jnp.multiply, a, b)
 
 
-def above(shape: Shape, f: Callable[..., Array], *trees: Flat) -> Flat:
+def above(shape: Shape, f: Callable[..., Array], *trees: Any) -> Any:
     """f of what belongs to upper bounds; a single zero for placement that has none, which halves the memory traffic."""
-    x = f(*(t.x for t in trees)) if shape.x_bounded else jnp.zeros((1, 1, 1), trees[0].x.dtype)
-    return Flat(x, f(*(t.rest for t in trees)))
+    if not isinstance(trees[0], Part):
+        return f(*trees)
+    x = f(*(t.x for t in trees)) if shape.x_bounded else jnp.zeros((1, 1, 1), trees[0].rest.dtype)
+    return Part(x, f(*(t.rest for t in trees)))
 
 
-@partial(jax.jit, static_argnums=0)
+def everywhere(shape: Shape, data: Data, f: Callable[..., tuple[Any, Any, Any]], *trees: Both) -> tuple[Both, Any, Any]:
+    """f(terms, ...) -> (result, totals, least) for every chunk of nodes and for what belongs to none."""
+
+    def body(c: Cells, *parts: Any) -> tuple[Any, Any, Any]:
+        return f(c.terms, *parts)
+
+    cells, totals, least = sweep(shape, body, data.cells, *(t.cells for t in trees))
+    own, own_totals, own_least = f(data.own, *(t.own for t in trees))
+    return Both(cells, own), jax.tree.map(jnp.add, totals, own_totals), jax.tree.map(jnp.minimum, least, own_least)
+
+
 def residuals(shape: Shape, data: Data, s: State) -> Residual:
     """Everything that the present point decides."""
-    ax, aty = apply(shape, data, mul(s.v, data.active)), transpose(shape, data, s.y)
-    primal = jax.tree.map(lambda b, q, m: (b - q) * m, data.rhs, ax, data.row_active)
-    dual = jax.tree.map(lambda c, q, zl, zu, m: (c - q - zl + zu) * m, data.cost, aty, s.zl, s.zu, data.active)
-    width = above(shape, lambda u, v, w, m: (u - v - w) * m, data.upper, s.v, s.w, data.bounded)
-    theta = jax.tree.map(lambda zl, v, zu, w, m, b: m / (zl / v + b * zu / w + (1.0 - m)), s.zl, s.v, s.zu, s.w, data.active, data.bounded)
-    count = sum(a.sum() for a in data.active) + sum(a.sum() for a in data.bounded)
-    gap = dot(mul(s.v, data.active), s.zl) + dot(mul(s.w, data.bounded), s.zu)
-    primal_cost = dot(data.cost, mul(s.v, data.active))
-    dual_cost = dot(data.rhs, mul(s.y, data.row_active)) - dot(mul(data.upper, data.bounded), s.zu)
-    return Residual(
-        primal, dual, width, theta, gap / count, primal_cost, dual_cost,
-        largest(primal) / (1.0 + largest(data.rhs)), largest(dual) / (1.0 + largest(data.cost)),
-        largest(dual),
-    )  # fmt: skip
+    v_own, y_own = s.own.v * data.own.active, s.own.y * data.own.row_active
+    held, o_own = split_outputs(shape, outputs(shape, data, split_own(shape, v_own).z))
+    link = with_none(split_own_rows(shape, y_own)[1])
+
+    def body(c: Cells, p: Point) -> tuple[Any, Any, Any]:
+        ax, slots = apply_of_chunk(shape, data, c, mul(p.v, c.terms.active), held)
+        active = p.y * c.terms.row_active
+        aty = transpose_of_chunk(shape, data, c, active, link)
+        gaps, totals, least = gaps_of(shape, c.terms, p, ax, aty)
+        return (gaps, held_prices_of_chunk(shape, c, active)), (totals, slots_total(shape, c, slots)), least
+
+    (cells, seen), (totals, slots), least = sweep(shape, body, data.cells, s.cells)
+    ax, aty = apply_own(shape, data, v_own, o_own, slots), transpose_own(shape, data, row_outputs(shape, data, seen, y_own))
+    own, own_totals, own_least = gaps_of(shape, data.own, s.own, ax, aty)
+    gap, primal_cost, dual_cost = jax.tree.map(jnp.add, totals, own_totals)
+    primal, dual, rhs, cost = jax.tree.map(lambda a, b: -jnp.minimum(a, b), least, own_least)
+    return Residual(Both(cells, own), gap / data.count, primal_cost, dual_cost, primal / (1.0 + rhs), dual / (1.0 + cost), dual)
 
 
-factor = partial(jax.jit, static_argnums=0)(factoring.factor)
-
-
-@partial(jax.jit, static_argnums=0)
-def right_hand_side(
-    shape: Shape, data: Data, s: State, res: Residual, target_lower: Flat, target_upper: Flat
-) -> tuple[Flat, Rows]:
-    """g and rp - A Theta g."""
-    g = jax.tree.map(
-        lambda tl, v, tu, zu, ru, w, rd, m, b: m * (tl / v - b * (tu - zu * ru) / w - rd),
-        target_lower, s.v, target_upper, s.zu, res.width, s.w, res.dual, data.active, data.bounded,
-    )  # fmt: skip
-    return g, jax.tree.map(jnp.subtract, res.primal, apply(shape, data, mul(res.theta, g)))
-
-
-@partial(jax.jit, static_argnums=0)
-def expand(shape: Shape, data: Data, s: State, res: Residual, g: Flat, solved: Solved, targets: tuple[Flat, Flat]) -> Direction:
-    """The whole direction from dy."""
-    target_lower, target_upper = targets
-    dy = solved.y
-    dv = jax.tree.map(lambda t, a, b: t * (a + b), res.theta, transpose(shape, data, dy), g)
-    dv = with_z(shape, dv, solved.z + z_of(shape, res.theta) * z_of(shape, g))
-    dzl = jax.tree.map(lambda tl, zl, d, v, m: m * (tl - zl * d) / v, target_lower, s.zl, dv, s.v, data.active)
-    dw = above(shape, lambda ru, d, b: b * (ru - d), res.width, dv, data.bounded)
-    dzu = above(shape, lambda tu, zu, d, w, b: b * (tu - zu * d) / w, target_upper, s.zu, dw, s.w, data.bounded)
-    primal = jnp.minimum(to_boundary(s.v, dv), to_boundary(s.w, dw))
-    dual = jnp.minimum(to_boundary(s.zl, dzl), to_boundary(s.zu, dzu))
-    return Direction(dv, dw, dy, dzl, dzu, primal, dual, solved.rounds, solved.error / (1.0 + norm(data.rhs)))
-
-
-def to_boundary(value: Flat, change: Flat) -> Array:
-    """Largest step in [0, 1] that keeps value + step * change >= 0 (inactive entries do not change)."""
-    steps = [
-        jnp.min(jnp.where(d < 0, -a / jnp.where(d < 0, d, -1.0), jnp.inf), initial=jnp.inf) for a, d in zip(value, change, strict=True)
-    ]
-    return jnp.minimum(jnp.min(jnp.stack(steps)), 1.0)
-
-
-@partial(jax.jit, static_argnums=0)
-def weigh(shape: Shape, data: Data, s: State, base: Direction, trial: Direction) -> Direction:
-    """base + weight (trial - base), with the weights of the primal and the dual part chosen apart for the longest steps.
-
-    Six weights between the product of the present steps and one (Colombo and Gondzio 2008); both directions solve the same linear
-    equations, so every combination does.
-    """
-    del shape, data
-    low = base.step_primal * base.step_dual
-
-    def longest(values, bases, trials):
-        # the longest step is one over the largest relative decrease, which is linear in the weight: no division inside the search, and
-        # one pass for all weights (six passes took 60 ms of a corrector's 130 on the flagship)
-        weights = low + (1.0 - low) * jnp.linspace(0.0, 1.0, WEIGHTS)
-        most = jnp.zeros(WEIGHTS, low.dtype)
-        for v, p, q in zip(*(jax.tree.leaves(tree) for tree in (values, bases, trials)), strict=True):
-            if p.size:
-                per = -1.0 / jnp.where(v > 0, v, 1.0)
-                p, q = p * per, q * per
-                each = [p + weights[k] * (q - p) for k in range(WEIGHTS)]
-                zero = [jnp.zeros((), low.dtype)] * WEIGHTS
-                largest_of = jax.lax.reduce(each, zero, lambda a, b: [jnp.maximum(i, j) for i, j in zip(a, b, strict=True)], range(p.ndim))
-                most = jnp.maximum(most, jnp.stack(largest_of))
-        steps = jnp.minimum(1.0 / jnp.maximum(most, 1e-300), 1.0)
-        best = jnp.argmax(steps)
-        return weights[best], steps[best]
-
-    wp, primal = longest((s.v, s.w), (base.dv, base.dw), (trial.dv, trial.dw))
-    wd, dual = longest((s.zl, s.zu), (base.dzl, base.dzu), (trial.dzl, trial.dzu))
-
-    def mix(weight, p, q):
-        return jax.tree.map(lambda a, b: a + weight * (b - a), p, q)
-
-    return Direction(
-        mix(wp, base.dv, trial.dv), mix(wp, base.dw, trial.dw), mix(wd, base.dy, trial.dy), mix(wd, base.dzl, trial.dzl),
-        mix(wd, base.dzu, trial.dzu), primal, dual, trial.rounds, jnp.maximum(base.error, trial.error),
-    )  # fmt: skip
-
-
-@partial(jax.jit, static_argnums=0)
-def step_lengths(shape: Shape, data: Data, s: State, d: Direction) -> tuple[Array, Array]:
-    """Mehrotra's step to the boundary: the variable that blocks keeps a product near the others', instead of landing on its bound.
-
-    At least SHORTEST of the way, at most LONGEST.
-    """
-    del shape
-    p, q = d.step_primal, d.step_dual
-    products = sum(
-        dot(jax.tree.map(lambda a, da, m: m * (a + p * da), a, da, m), jax.tree.map(lambda z, dz: z + q * dz, z, dz))
-        for a, da, z, dz, m in ((s.v, d.dv, s.zl, d.dzl, data.active), (s.w, d.dw, s.zu, d.dzu, data.bounded))
+def gaps_of(shape: Shape, t: Terms, p: Point, ax: Array, aty: Any) -> tuple[Gaps, tuple[Array, ...], tuple[Array, ...]]:
+    """(gaps; totals: complementarity, primal cost, dual cost; the negatives of the largest entries of primal, dual, rhs and cost)."""
+    primal = (t.rhs - ax) * t.row_active
+    dual = jax.tree.map(lambda c, q, zl, zu, m: (c - q - zl + zu) * m, t.cost, aty, p.zl, p.zu, t.active)
+    width = above(shape, lambda u, v, w, m: (u - v - w) * m, t.upper, p.v, p.w, t.bounded)
+    theta = jax.tree.map(
+        lambda zl, v, zu, w, m, b: jnp.where(m, 1.0 / (zl / v + b * zu / w + ~m), 0.0), p.zl, p.v, p.zu, p.w, t.active, t.bounded
     )
-    count = sum(a.sum() for a in data.active) + sum(a.sum() for a in data.bounded)
-    target = products / count * (1.0 - SHORTEST)
-
-    def length(values, changes, others, other_changes, most, other_step):
-        ratio, own, change, other = [jnp.inf], [1.0], [-1.0], [1.0]
-        for v, dv, z, dz in zip(values, changes, others, other_changes, strict=True):
-            for a, da, b, db in zip(v, dv, z, dz, strict=True):
-                if not a.size:
-                    continue
-                a, da, b, db = a.reshape(-1), da.reshape(-1), b.reshape(-1), db.reshape(-1)
-                ratios = jnp.where(da < 0, -a / jnp.where(da < 0, da, -1.0), jnp.inf)
-                at = jnp.argmin(ratios)
-                ratio.append(ratios[at])
-                own.append(a[at])
-                change.append(da[at])
-                other.append(b[at] + other_step * db[at])
-        first = jnp.argmin(jnp.stack([jnp.asarray(r) for r in ratio]))
-        v, dv, z = (jnp.stack([jnp.asarray(e) for e in part])[first] for part in (own, change, other))
-        wished = (v - target / jnp.maximum(z, 1e-300)) / -dv
-        return jnp.where(most >= 1.0, 1.0, jnp.clip(wished, SHORTEST * most, LONGEST * most))
-
-    primal = length((s.v, s.w), (d.dv, d.dw), (s.zl, s.zu), (d.dzl, d.dzu), p, q)
-    dual = length((s.zl, s.zu), (d.dzl, d.dzu), (s.v, s.w), (d.dv, d.dw), q, p)
-    return jnp.minimum(primal, LONGEST), jnp.minimum(dual, LONGEST)
+    v = mul(p.v, t.active)
+    gap = dot_of_chunk(v, p.zl) + dot_of_chunk(mul(p.w, t.bounded), p.zu)
+    dual_cost = jnp.sum(t.rhs * p.y * t.row_active) - dot_of_chunk(mul(t.upper, t.bounded), p.zu)
+    sizes = tuple(-largest(a) for a in (primal, dual, t.rhs, t.cost))
+    return Gaps(primal, dual, width, theta), (gap, dot_of_chunk(t.cost, v), dual_cost), sizes
 
 
-@partial(jax.jit, static_argnums=0)
-def affine_targets(shape: Shape, data: Data, s: State) -> tuple[Flat, Flat]:
-    """Products driven to zero."""
-    del shape, data
-    return jax.tree.map(lambda v, z: -v * z, s.v, s.zl), jax.tree.map(lambda w, z: -w * z, s.w, s.zu)
+def right_hand_side(shape: Shape, data: Data, s: State, res: Residual, targets: Both) -> tuple[Both, Both]:
+    """g and rp - A Theta g."""
+    own_g = g_of(shape, data.own, s.own, res.gaps.own, targets.own)
+    own_columns = own_g * res.gaps.own.theta
+    held, o_own = split_outputs(shape, outputs(shape, data, split_own(shape, own_columns).z))
+
+    def body(c: Cells, p: Point, gaps: Gaps, t: Targets) -> tuple[Any, Array, None]:
+        g = g_of(shape, c.terms, p, gaps, t)
+        product, slots = apply_of_chunk(shape, data, c, mul(gaps.theta, g), held)
+        return (g, gaps.primal - product), slots_total(shape, c, slots), None
+
+    (g, rhs), slots, _ = sweep(shape, body, data.cells, s.cells, res.gaps.cells, targets.cells)
+    own_rhs = res.gaps.own.primal - apply_own(shape, data, own_columns, o_own, slots)
+    return Both(g, own_g), Both(rhs, own_rhs)
 
 
-@partial(jax.jit, static_argnums=0)
-def mehrotra_targets(shape: Shape, data: Data, s: State, d: Direction, mu: Array, least_mu: Array) -> tuple[Flat, Flat, Array]:
-    """Centring by (mu_affine / mu)^3, at most MOST_CENTRING and not below least_mu (what the goal needs: going further only costs digits),
-    and the second-order term of the affine direction; also sigma."""
-    del shape
-    lower = [dot(mul(s.v, data.active), s.zl), dot(d.dv, s.zl), dot(s.v, d.dzl), dot(d.dv, d.dzl)]
-    upper = [dot(mul(s.w, data.bounded), s.zu), dot(d.dw, s.zu), dot(s.w, d.dzu), dot(d.dw, d.dzu)]
-    p, q = d.step_primal, d.step_dual
-    after = sum(a[0] + p * a[1] + q * a[2] + p * q * a[3] for a in (lower, upper))
-    count = sum(a.sum() for a in data.active) + sum(a.sum() for a in data.bounded)
-    ratio = jnp.clip(after / count / mu, 0.0, 1.0)
-    sigma = jnp.maximum(jnp.minimum(ratio**3, MOST_CENTRING), jnp.clip(least_mu / mu, 1e-6, 0.5))
-    tl = jax.tree.map(lambda v, z, a, b: sigma * mu - v * z - a * b, s.v, s.zl, d.dv, d.dzl)
-    tu = jax.tree.map(lambda w, z, a, b: sigma * mu - w * z - a * b, s.w, s.zu, d.dw, d.dzu)
-    return tl, tu, sigma
+def g_of(shape: Shape, t: Terms, p: Point, gaps: Gaps, targets: Targets) -> Any:
+    def lower(tl: Array, v: Array, rd: Array, m: Array) -> Array:
+        return m * (tl / v - rd)
+
+    g = jax.tree.map(lower, targets.lower, p.v, gaps.dual, t.active)
+    upper = above(shape, lambda tu, zu, ru, w, b: b * (tu - zu * ru) / w, targets.upper, p.zu, gaps.width, p.w, t.bounded)
+    return jax.tree.map(jnp.subtract, g, upper)
 
 
-@partial(jax.jit, static_argnums=0)
-def centrality_targets(
-    shape: Shape, data: Data, s: State, d: Direction, tl: Flat, tu: Flat, target_mu: Array, gain: Array
-) -> tuple[Flat, Flat]:
-    """Gondzio's corrector: products at a bolder trial point are pulled into [0.1, 10] x target_mu; the pull down is capped."""
-    del shape
-    p = jnp.minimum(d.step_primal + gain, 1.0)
-    q = jnp.minimum(d.step_dual + gain, 1.0)
+def expand(shape: Shape, data: Data, s: State, res: Residual, g: Both, solved: Solved, targets: Both) -> Direction:
+    """The whole direction from dy."""
+    y_own = solved.y.own * data.own.row_active
+    link = with_none(split_own_rows(shape, y_own)[1])
+    z = slice(0, shape.acquisitions)
 
-    def correct(v, dv, z, dz, t, m):
-        product = (v + p * dv) * (z + q * dz)
-        pull = jnp.clip(product, 0.1 * target_mu, 10.0 * target_mu) - product
-        return t + m * jnp.maximum(pull, -10.0 * target_mu)
+    def body(c: Cells, p: Point, gaps: Gaps, g: Part, y: Array, t: Targets) -> tuple[Any, None, Any]:
+        active = y * c.terms.row_active
+        aty = transpose_of_chunk(shape, data, c, active, link)
+        dv = jax.tree.map(lambda th, a, b: th * (a + b), gaps.theta, aty, g)
+        move = move_of(shape, c.terms, p, gaps, t, dv, y)
+        return (move, held_prices_of_chunk(shape, c, active)), None, longest(p, move)
 
-    new_l = jax.tree.map(correct, s.v, d.dv, s.zl, d.dzl, tl, data.active)
-    new_u = jax.tree.map(correct, s.w, d.dw, s.zu, d.dzu, tu, data.bounded)
-    return new_l, new_u
+    (cells, seen), _, least = sweep(shape, body, data.cells, s.cells, res.gaps.cells, g.cells, solved.y.cells, targets.cells)
+    aty = transpose_own(shape, data, row_outputs(shape, data, seen, y_own))
+    theta = res.gaps.own.theta
+    dv = theta * (aty + g.own)
+    dv = dv.at[z].set(solved.z + theta[z] * g.own[z])
+    own = move_of(shape, data.own, s.own, res.gaps.own, targets.own, dv, solved.y.own)
+    primal, dual = jax.tree.map(lambda a, b: jnp.minimum(jnp.minimum(a, b), 1.0), least, longest(s.own, own))
+    size = jnp.sqrt(norm2(shape, data))
+    return Direction(Both(cells, own), primal, dual, solved.rounds, solved.error / (1.0 + size))
 
 
-@partial(jax.jit, static_argnums=0)
+def norm2(shape: Shape, data: Data) -> Array:
+    """The right-hand side of the program, squared."""
+    _, cells, _ = sweep(shape, lambda rhs: (None, jnp.sum(rhs * rhs), None), data.cells.terms.rhs)
+    return cells + data.own.rhs @ data.own.rhs
+
+
+def move_of(shape: Shape, t: Terms, p: Point, gaps: Gaps, targets: Targets, dv: Any, dy: Array) -> Move:
+    dzl = jax.tree.map(lambda tl, zl, d, v, m: m * (tl - zl * d) / v, targets.lower, p.zl, dv, p.v, t.active)
+    dw = above(shape, lambda ru, d, b: b * (ru - d), gaps.width, dv, t.bounded)
+    dzu = above(shape, lambda tu, zu, d, w, b: b * (tu - zu * d) / w, targets.upper, p.zu, dw, p.w, t.bounded)
+    return Move(dv, dw, dzl, dzu, dy)
+
+
+def longest(p: Point, m: Move) -> tuple[Array, Array]:
+    """Largest steps, of the primal and of the dual part, that keep value + step * change >= 0 (inactive entries do not change)."""
+    return to_boundary((p.v, p.w), (m.dv, m.dw)), to_boundary((p.zl, p.zu), (m.dzl, m.dzu))
+
+
+def to_boundary(value: Any, change: Any) -> Array:
+    # one over the largest relative decrease: a division per entry less than the smallest ratio, and no comparison
+    most = [
+        jnp.max(jnp.where(d < 0, -d / jnp.where(d < 0, a, 1.0), 0.0), initial=0.0)
+        for a, d in zip(jax.tree.leaves(value), jax.tree.leaves(change), strict=True)
+    ]
+    return 1.0 / jnp.maximum(jnp.max(jnp.stack(most)), 1e-300)
+
+
 def step(shape: Shape, data: Data, s: State, d: Direction, primal: Array, dual: Array) -> State:
     """Move, keeping every active variable strictly positive."""
-    del shape
 
-    def move(a, da, m, length):
-        return jnp.where(m > 0, jnp.maximum(a + length * da, 1e-3 * jnp.finfo(a.dtype).tiny ** 0.5 + 1e-14 * a), 1.0)
+    def one(t: Terms, p: Point, m: Move) -> tuple[Point, None, None]:
+        def move(a: Array, da: Array, on: Array) -> Array:
+            return jnp.where(on, jnp.maximum(a + primal * da, 1e-3 * jnp.finfo(a.dtype).tiny ** 0.5 + 1e-14 * a), 1.0)
 
-    def move_dual(a, da, m, length):
-        return jnp.where(m > 0, jnp.maximum(a + length * da, 1e-14 * a), 0.0)
+        def move_dual(a: Array, da: Array, on: Array) -> Array:
+            return jnp.where(on, jnp.maximum(a + dual * da, 1e-14 * a), 0.0)
 
-    return State(
-        v=jax.tree.map(partial(move, length=primal), s.v, d.dv, data.active),
-        w=jax.tree.map(partial(move, length=primal), s.w, d.dw, data.bounded),
-        y=jax.tree.map(lambda y, dy: y + dual * dy, s.y, d.dy),
-        zl=jax.tree.map(partial(move_dual, length=dual), s.zl, d.dzl, data.active),
-        zu=jax.tree.map(partial(move_dual, length=dual), s.zu, d.dzu, data.bounded),
-    )
+        v, w = (jax.tree.map(move, a, da, on) for a, da, on in ((p.v, m.dv, t.active), (p.w, m.dw, t.bounded)))
+        zl, zu = (jax.tree.map(move_dual, a, da, on) for a, da, on in ((p.zl, m.dzl, t.active), (p.zu, m.dzu, t.bounded)))
+        return Point(v, w, zl, zu, p.y + dual * m.dy), None, None
 
-
-@partial(jax.jit, static_argnums=0)
-def weighted_cost(shape: Shape, data: Data) -> Rows:
-    return apply(shape, data, mul(data.active, data.cost))
-
-
-@partial(jax.jit, static_argnums=0)
-def lift(shape: Shape, data: Data, primal: Rows, dual: Rows) -> State:
-    """v = A' primal and z = c - A' dual, both at least a share of their mean size and inside the boxes."""
-    count = sum(a.sum() for a in data.active)
-    v = mul(data.active, transpose(shape, data, primal))
-    floor = jnp.maximum(PRIMAL_FLOOR * sum(jnp.sum(jnp.abs(a)) for a in v) / count, 1e-3)
-
-    def inside(a, m, u, b):
-        return jnp.where(m > 0, jnp.where(b > 0, jnp.clip(a, jnp.minimum(floor, 0.25 * u), 0.5 * u), jnp.maximum(a, floor)), 1.0)
-
-    v = jax.tree.map(inside, v, data.active, data.upper, data.bounded)
-    w = above(shape, lambda a, u, b: jnp.where(b > 0, u - a, 1.0), v, data.upper, data.bounded)
-    w = w if shape.x_bounded else w._replace(x=jnp.ones_like(w.x))
-    q = jax.tree.map(lambda c, t, m: (c - t) * m, data.cost, transpose(shape, data, dual), data.active)
-    least = jnp.maximum(DUAL_FLOOR * sum(jnp.sum(jnp.abs(a)) for a in q) / count, 1e-3)
-    floors = jax.tree.map(lambda c: jnp.maximum(COST_FLOOR * jnp.abs(c), least), data.cost)
-    zl = jax.tree.map(
-        lambda a, m, b, le: m * jnp.where(b > 0, jnp.maximum(a, 0.0) + le, jnp.maximum(a, le)), q, data.active, data.bounded, floors
-    )
-    zu = above(shape, lambda a, b, le: b * (jnp.maximum(-a, 0.0) + le), q, data.bounded, floors)
-    both = count + sum(a.sum() for a in data.bounded)
-    mu = (dot(mul(v, data.active), zl) + dot(mul(w, data.bounded), zu)) / both
-    zl = jax.tree.map(lambda z, a, m: m * jnp.maximum(z, LEAST_PRODUCT * mu / a), zl, v, data.active)
-    zu = jax.tree.map(lambda z, a, m: m * jnp.maximum(z, LEAST_PRODUCT * mu / a), zu, w, data.bounded)
-    return State(v, w, dual, zl, zu)
+    return everywhere(shape, data, one, s, d.move)[0]

@@ -1,15 +1,33 @@
 """The constraint matrix as two functions, `apply` (A v) and `transpose` (A' y); it is never stored.
 
-Both gather and reduce along the leading axes, so that every inner loop runs over nodes. `outputs` and `outputs_transpose` are U and U'.
+Functions that end in `_of_chunk` work on one chunk of nodes: they gather and reduce along the leading axes, so that every inner loop runs
+over nodes. `outputs` and `outputs_transpose` are U and U'.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from kernels.segments import segment_sum
-from optimizer.solver.structure import Array, Columns, Data, Flat, Rows, Shape, flatten, unflatten, z_slice
+from optimizer.solver.structure import (
+    Array,
+    Both,
+    Cells,
+    Data,
+    Part,
+    Rest,
+    Rows,
+    Shape,
+    joined,
+    split_own,
+    split_own_rows,
+    split_rest,
+    split_rows,
+)
+from optimizer.solver.sweeps import gathered, sweep
 
 
 def outputs(shape: Shape, data: Data, z: Array) -> Array:
@@ -23,112 +41,163 @@ def outputs_transpose(shape: Shape, data: Data, y: Array) -> Array:
     return segment_sum((data.u_value * y[data.u_row])[order], data.u_col[order], shape.acquisitions)
 
 
-def split_outputs(shape: Shape, o: Array) -> tuple[Array, Array, Array]:
-    """[O] -> held [Q, G+K], limits [L], links [R]."""
+def split_outputs(shape: Shape, o: Array) -> tuple[Array, Array]:
+    """[O] -> held [Q, G+K], limits and links [L + R]."""
     held = shape.states * (shape.pools + shape.sides)
-    return (
-        o[:held].reshape(shape.states, shape.pools + shape.sides),
-        o[held : held + shape.limits],
-        o[held + shape.limits :],
-    )
+    return o[:held].reshape(shape.states, shape.pools + shape.sides), o[held:]
 
 
-def pair_coefficient(shape: Shape, data: Data) -> Array:
-    """[P, B, N or 1]: coefficient of x in its demand row: 1 for served, hours for deferrable, 0 for free streams."""
+def pair_coefficient(shape: Shape, data: Data, h: Array) -> Array:
+    """[P, B, n]: coefficient of x in its demand row: 1 for served, hours for deferrable, 0 for free streams."""
     stream = data.pair_stream[:, None, None]
-    served = (stream < shape.served).astype(data.a.dtype)
-    deferrable = ((stream >= shape.served) & (stream < shape.served + shape.deferrable)).astype(data.a.dtype)
-    return served + deferrable * data.h[None]
+    served = (stream < shape.served).astype(h.dtype)
+    if not shape.deferrable:
+        return served
+    deferrable = ((stream >= shape.served) & (stream < shape.served + shape.deferrable)).astype(h.dtype)
+    return served + deferrable * h[None]
 
 
-def apply(shape: Shape, data: Data, flat: Flat) -> Rows:
-    """A v."""
-    v = unflatten(shape, flat)
+def held_of_chunk(shape: Shape, c: Cells, held: Array) -> Array:
+    """[Q, G+K] -> [G+K, n]: what the nodes' states hold."""
+    return jnp.repeat(held[c.state].T, shape.pack, axis=1) if shape.pack > 1 else held[c.state].T
+
+
+def apply_of_chunk(shape: Shape, data: Data, c: Cells, v: Part, held: Array) -> tuple[Array, Array]:
+    """(rows of the nodes [rows, n], what the slots of linking rows add [M, n]); held [Q, G+K] are the held outputs."""
     streams = shape.served + shape.deferrable
+    kinds = split_rest(shape, v.rest)
     by_stream = segment_sum(v.x, data.pair_stream, streams + 1)
-    demand = by_stream[: shape.served] + v.u
-    deferred = (by_stream[shape.served : streams] * data.h[None]).sum(1) + v.ud
-    o_held, o_limit, o_link = split_outputs(shape, outputs(shape, data, v.z))
-    held = o_held[data.state_of_node].T  # [G+K, N]
-    capacity = segment_sum(data.a[:, None, :] * v.x, data.pair_pool, shape.pools) - v.r + v.s
-    capacity = capacity - (data.availability * held[: shape.pools])[:, None, :]
-    side = v.t - v.e - held[shape.pools :]
+    demand = by_stream[: shape.served] + kinds.u
+    deferred = (by_stream[shape.served : streams] * c.h[None]).sum(1) + kinds.ud
+    held = held_of_chunk(shape, c, held)
+    capacity = segment_sum(c.a[:, None, :] * v.x, data.pair_pool, shape.pools) - kinds.r + kinds.s
+    capacity = capacity - (c.availability * held[: shape.pools])[:, None, :]
+    side = kinds.t - kinds.e - held[shape.pools :]
     if shape.sides:
-        side = side + (data.side_x * v.x).sum((1, 2)) + (data.side_r * v.r).sum((1, 2))
-    limit = o_limit + data.limit_sign * v.f
-    link = o_link + data.link_sign_l * v.l + data.link_sign_h * v.h
+        side = side + (c.side_x * v.x).sum((1, 2)) + (c.side_r * kinds.r).sum((1, 2))
+    rows = joined(Rows(demand, deferred, capacity, side), jnp) * c.terms.row_active
+    if not shape.slots:
+        return rows, jnp.zeros((0, rows.shape[-1]), rows.dtype)
+    per_slot = (c.slot_x * v.x).sum((1, 2)) + (c.slot_r * kinds.r).sum((1, 2))
+    return rows, per_slot + (c.slot_u * kinds.u).sum((1, 2)) + (c.slot_ud * kinds.ud).sum(1)
+
+
+def transpose_of_chunk(shape: Shape, data: Data, c: Cells, y: Array, link: Array) -> Part:
+    """A' y over the nodes' columns; link [R + 1]: prices of linking rows, 0 last."""
+    rows = split_rows(shape, y * c.terms.row_active)
+    blocks, n = shape.blocks, y.shape[-1]
+    prices = [rows.demand, rows.deferred[:, None, :] * c.h[None], jnp.zeros((1, blocks, n), y.dtype)]
+    x = jnp.concatenate(prices, axis=0)[data.pair_stream] + c.a[:, None, :] * rows.capacity[data.pair_pool]
+    u, ud = rows.demand, rows.deferred
+    r, s = -rows.capacity, rows.capacity
+    if shape.sides:
+        x = x + (c.side_x * rows.side[:, None, None, :]).sum(0)
+        r = r + (c.side_r * rows.side[:, None, None, :]).sum(0)
     if shape.slots:
-        per_slot = (data.slot_x * v.x).sum((1, 2)) + (data.slot_r * v.r).sum((1, 2))
-        per_slot = per_slot + (data.slot_u * v.u).sum((1, 2)) + (data.slot_ud * v.ud).sum(1)
-        link = link + segment_sum(per_slot.reshape(-1), data.slot_link.reshape(-1), shape.links + 1)[: shape.links]
-    rows = Rows(demand, deferred, capacity, side, limit, link)
-    return jax.tree.map(jnp.multiply, rows, data.row_active)
+        price = link[c.slot_link]  # [M, n]
+        x = x + (c.slot_x * price[:, None, None, :]).sum(0)
+        r = r + (c.slot_r * price[:, None, None, :]).sum(0)
+        u = u + (c.slot_u * price[:, None, None, :]).sum(0)
+        ud = ud + (c.slot_ud * price[:, None, :]).sum(0)
+    return Part(x, joined(Rest(u, ud, r, s, rows.side, -rows.side), jnp))
 
 
-def transpose(shape: Shape, data: Data, y: Rows) -> Flat:
+def held_prices_of_chunk(shape: Shape, c: Cells, y: Array) -> Array:
+    """[packs, G+K] the held part of R' y: minus the availability-weighted sums over the nodes of a pack."""
+    rows = split_rows(shape, y)
+    both = jnp.concatenate([c.availability * rows.capacity.sum(1), rows.side], axis=0)
+    return -both.reshape(both.shape[0], shape.packs, shape.pack).sum(2).T
+
+
+def slots_total(shape: Shape, c: Cells, per_slot: Array) -> Array:
+    """[M, n] -> [R] by linking row."""
+    return segment_sum(per_slot.reshape(-1), c.slot_link.reshape(-1), shape.links + 1)[: shape.links]
+
+
+def with_none(link: Array) -> Array:
+    """[R] -> [R + 1]: unused slots read a zero."""
+    return jnp.concatenate([link, jnp.zeros(1, link.dtype)])
+
+
+def by_state(shape: Shape, data: Data, of_packs: Array) -> Array:
+    """[C, packs, ...] -> [Q, ...] over all devices."""
+    state, whole = gathered(shape, (data.cells.state, of_packs))
+    return segment_sum(whole.reshape(-1, *whole.shape[2:]), state.reshape(-1), shape.states)
+
+
+def row_outputs(shape: Shape, data: Data, held: Array, own: Array) -> Array:
+    """R' y, [O]: what the rows see of the outputs; held [C, packs, G+K] from `held_prices_of_chunk`, own [L + R]."""
+    return jnp.concatenate([by_state(shape, data, held).reshape(-1), own])
+
+
+def apply_own(shape: Shape, data: Data, own: Array, o_own: Array, slots: Array) -> Array:
+    """Own rows [L + R]; o_own their part of U z, slots [R] what the nodes add to linking rows."""
+    kinds = split_own(shape, own)
+    limit, link = split_own_rows(shape, o_own)
+    rows = [limit + data.limit_sign * kinds.f, link + data.link_sign_l * kinds.l + data.link_sign_h * kinds.h + slots]
+    return jnp.concatenate(rows) * data.own.row_active
+
+
+def transpose_own(shape: Shape, data: Data, seen: Array) -> Array:
+    """A' y over own columns; seen = R' y [O] of active rows."""
+    limit, link = split_own_rows(shape, split_outputs(shape, seen)[1])
+    return jnp.concatenate(
+        [outputs_transpose(shape, data, seen), data.limit_sign * limit, data.link_sign_l * link, data.link_sign_h * link]
+    )  # fmt: skip
+
+
+def apply(shape: Shape, data: Data, v: Both) -> Both:
+    """A v of Both(Part, own) -> Both(rows [C, rows, n], own rows)."""
+    held, o_own = split_outputs(shape, outputs(shape, data, split_own(shape, v.own).z))
+
+    def body(c: Cells, part: Part) -> tuple[Array, Array, None]:
+        rows, slots = apply_of_chunk(shape, data, c, part, held)
+        return rows, slots_total(shape, c, slots), None
+
+    rows, slots, _ = sweep(shape, body, data.cells, v.cells)
+    return Both(rows, apply_own(shape, data, v.own, o_own, slots))
+
+
+def transpose(shape: Shape, data: Data, y: Both) -> Both:
     """A' y."""
-    y = jax.tree.map(jnp.multiply, y, data.row_active)
-    nodes = shape.nodes
-    prices = jnp.concatenate([y.demand, y.deferred[:, None, :] * data.h[None], jnp.zeros((1, shape.blocks, nodes), data.a.dtype)], axis=0)
-    x = prices[data.pair_stream] + data.a[:, None, :] * y.capacity[data.pair_pool]
-    u, ud = y.demand, y.deferred
-    r, s = -y.capacity, y.capacity
-    if shape.sides:
-        x = x + (data.side_x * y.side[:, None, None, :]).sum(0)
-        r = r + (data.side_r * y.side[:, None, None, :]).sum(0)
-    if shape.slots:
-        price = jnp.concatenate([y.link, jnp.zeros(1, y.link.dtype)])[data.slot_link]  # [M, N]
-        x = x + (data.slot_x * price[:, None, None, :]).sum(0)
-        r = r + (data.slot_r * price[:, None, None, :]).sum(0)
-        u = u + (data.slot_u * price[:, None, None, :]).sum(0)
-        ud = ud + (data.slot_ud * price[:, None, :]).sum(0)
-    z = outputs_transpose(shape, data, row_outputs(shape, data, y))
-    limit, low, high = data.limit_sign * y.limit, data.link_sign_l * y.link, data.link_sign_h * y.link
-    return flatten(Columns(x, u, ud, r, s, y.side, -y.side, z, limit, low, high), jnp)
+    own = y.own * data.own.row_active
+    link = with_none(split_own_rows(shape, own)[1])
+
+    def body(c: Cells, rows: Array) -> tuple[Any, None, None]:
+        rows = rows * c.terms.row_active
+        return (transpose_of_chunk(shape, data, c, rows, link), held_prices_of_chunk(shape, c, rows)), None, None
+
+    (columns, held), _, _ = sweep(shape, body, data.cells, y.cells)
+    return Both(columns, transpose_own(shape, data, row_outputs(shape, data, held, own)))
 
 
-def row_outputs(shape: Shape, data: Data, y: Rows) -> Array:
-    """R' y, [O]: what the rows see of the outputs, transposed: minus the availability-weighted sums over the nodes of a state."""
-    pools = (data.availability * y.capacity.sum(1)).T  # [N, G]
-    held = -segment_sum(jnp.concatenate([pools, y.side.T], axis=1), data.state_of_node, shape.states)
-    return jnp.concatenate([held.reshape(-1), y.limit, y.link])
+def system(shape: Shape, data: Data, theta: Both, y: Both, z: Array) -> tuple[Both, Array]:
+    """(N0' y + A_z z, A_z' y - Theta_z^-1 z): see `substitution.solve`. Inactive rows carry the identity."""
+    own = y.own * data.own.row_active
+    link = with_none(split_own_rows(shape, own)[1])
+    held, o_own = split_outputs(shape, outputs(shape, data, z))
+
+    def body(c: Cells, rows: Array, t: Part) -> tuple[Any, Array, None]:
+        active = rows * c.terms.row_active
+        columns = jax.tree.map(jnp.multiply, t, transpose_of_chunk(shape, data, c, active, link))
+        product, slots = apply_of_chunk(shape, data, c, columns, held)
+        return (product + (rows - active), held_prices_of_chunk(shape, c, active)), slots_total(shape, c, slots), None
+
+    (rows, seen), slots, _ = sweep(shape, body, data.cells, y.cells, theta.cells)
+    prices = transpose_own(shape, data, row_outputs(shape, data, seen, own))
+    theta_z = split_own(shape, theta.own).z
+    at_z = data.own.active[: shape.acquisitions] * (prices[: shape.acquisitions] - z / jnp.where(theta_z > 0, theta_z, 1.0))
+    own_rows = apply_own(shape, data, jnp.concatenate([z, (theta.own * prices)[shape.acquisitions :]]), o_own, slots)
+    return Both(rows, own_rows + (y.own - own)), at_z
 
 
-def output_rows(shape: Shape, data: Data, o: Array) -> Rows:
-    """R o: an output vector as a right-hand side over the rows."""
-    held, limit, link = split_outputs(shape, o)
-    at_node = held[data.state_of_node].T
-    capacity = jnp.broadcast_to(-(data.availability * at_node[: shape.pools])[:, None, :], (shape.pools, shape.blocks, shape.nodes))
-    return Rows(
-        jnp.zeros((shape.served, shape.blocks, shape.nodes), o.dtype),
-        jnp.zeros((shape.deferrable, shape.nodes), o.dtype),
-        capacity,
-        -at_node[shape.pools :] * data.row_active.side,
-        limit,
-        link,
-    )
+def total(tree: Any) -> Array:
+    """Sum over the arrays of a tree."""
+    return sum(jnp.sum(a) for a in jax.tree.leaves(tree))
 
 
-def system(shape: Shape, data: Data, theta: Flat, y: Rows, z: Array) -> tuple[Rows, Array]:
-    """(N0' y + A_z z, A_z' y - Theta_z^-1 z): see `factor.solve`. Inactive rows carry the identity."""
-    prices = transpose(shape, data, y)
-    product = apply(shape, data, with_z(shape, jax.tree.map(jnp.multiply, theta, prices), z))
-    rows = jax.tree.map(lambda p, active, v: p + (1.0 - active) * v, product, data.row_active, y)
-    theta_z = z_of(shape, theta)
-    own = data.z_active * (z_of(shape, prices) - z / jnp.where(theta_z > 0, theta_z, 1.0))
-    return rows, own
+def dot_of_chunk(a: Any, b: Any) -> Array:
+    """Inner product over all arrays of two trees."""
+    return sum(jnp.sum(p * q) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
-def z_of(shape: Shape, flat: Flat) -> Array:
-    """[Z] the acquisitions' part."""
-    return flat.rest[z_slice(shape)]
-
-
-def with_z(shape: Shape, flat: Flat, z: Array) -> Flat:
-    """The same with another part for the acquisitions."""
-    return flat._replace(rest=flat.rest.at[z_slice(shape)].set(z))
-
-
-def dot(a: Rows | Flat, b: Rows | Flat) -> Array:
-    """Inner product over all leaves."""
-    return sum(jnp.vdot(p, q) for p, q in zip(a, b, strict=True))

@@ -1,17 +1,18 @@
-"""The shapes and arrays that the interior point works on: scaled, masked, padded, nodes last.
+"""The shapes and arrays that the interior point works on: scaled, masked, padded, cut into chunks of nodes.
 
-Layout. Arrays over recourse nodes carry the node on the last axis and the block before it, so that one vector lane is one node:
-x is [P, B, N], a pool row [G, B, N], a side row [K, N]. Nothing of size (nodes x acquisitions) exists: acquisitions meet the nodes
-only through the outputs U z, with
+Layout. Everything that belongs to recourse nodes is cut into C chunks of n nodes; the node is the last axis, so that one vector lane is one
+node, and the chunk the first, so that chunks are what devices share and what fits into a cache: x is [C, P, B, n]. Inside a chunk nodes
+stand in *packs* of one capacity state. What belongs to no node (acquisitions, limits, linking rows) is called *own* and is on every device.
+Nothing of size (nodes x acquisitions) exists: acquisitions meet the nodes only through the outputs U z, with
 
     U = [ held outputs (Q*(G+K)) ; limits (L) ; linking rows (R) ]        sparse, (O, Z), O = Q*(G+K) + L + R
 
 Equalities and their slacks (all variables >= 0 after shifting, optional upper bounds):
 
-    demand    sum_p x + u                              = d          [Ws, B, N]
-    deferred  sum_b sum_p h x + ud                     = D          [Wd, N]
-    capacity  sum_p a x - r + s - availability (U z)   = rhs        [G, B, N]
-    side      sum sx x + sum sr r - e + t - (U z)      = rhs        [K, N]
+    demand    sum_p x + u                              = d          [Ws, B, n]
+    deferred  sum_b sum_p h x + ud                     = D          [Wd, n]
+    capacity  sum_p a x - r + s - availability (U z)   = rhs        [G, B, n]
+    side      sum sx x + sum sr r - e + t - (U z)      = rhs        [K, n]
     limit     U z + sign f                             = rhs        [L]
     link      U z + (slot terms) + sign_h h + sign_l l = rhs        [R]
 
@@ -21,8 +22,7 @@ A linking row reaches a node through a *slot*: node n has up to M slots, slot (m
 from __future__ import annotations
 
 import math
-from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -39,7 +39,10 @@ class Shape(NamedTuple):
     pools: int
     sides: int
     blocks: int
-    nodes: int
+    groups: int  # of chunks: a sum over nodes adds their totals, in order, whatever the number of devices
+    chunks: int  # of a group
+    packs: int  # of a chunk
+    pack: int  # nodes of a pack
     states: int
     acquisitions: int
     limits: int
@@ -53,45 +56,79 @@ class Shape(NamedTuple):
     acquisition_space: bool  # close the coupling system over acquisitions (True) or over outputs (False)
     members: int  # most acquisitions of one pool; 0 where some feed several pools, or over outputs
     x_bounded: bool  # some placement has an upper bound; where none has, the x of w, zu and their data is a single entry
+    streaming: int = 1  # chunk after chunk: 0 never (all chunks of a device at once), 1 heavy sweeps, for the cache, 2 all, for memory
+    devices: int = 1
+
+    @property
+    def lanes(self) -> int:
+        """Nodes of a chunk."""
+        return self.packs * self.pack
+
+    @property
+    def nodes(self) -> int:
+        return self.groups * self.chunks * self.lanes
 
     @property
     def outputs(self) -> int:
         return self.states * (self.pools + self.sides) + self.limits + self.links
 
+    @property
+    def rest(self) -> int:
+        """Columns of a node other than placement."""
+        return self.blocks * (self.served + 2 * self.pools) + self.deferrable + 2 * self.sides
 
-class Columns(NamedTuple):
-    """One array per kind of variable."""
+    @property
+    def rows(self) -> int:
+        """Rows of a node."""
+        return self.blocks * (self.served + self.pools) + self.deferrable + self.sides
 
-    x: Array  # [P, B, N] placement
-    u: Array  # [Ws, B, N] unserved
-    ud: Array  # [Wd, N] unserved of deferrable streams
-    r: Array  # [G, B, N] rent
-    s: Array  # [G, B, N] spare capacity
-    t: Array  # [K, N] slack of side rows
-    e: Array  # [K, N] priced slack of side rows
+    @property
+    def own(self) -> int:
+        """Columns of no node: acquisitions, slacks of limits, slacks and priced slacks of linking rows."""
+        return self.acquisitions + self.limits + 2 * self.links
+
+
+class Both(NamedTuple):
+    """What belongs to nodes, by chunk, and what belongs to none; the two have the same fields."""
+
+    cells: Any
+    own: Any
+
+
+class Part(NamedTuple):
+    """Columns of nodes in two arrays: what treats every column alike works on these."""
+
+    x: Array  # [(C,) P, B, n] placement
+    rest: Array  # [(C,) R, n]: u | ud | r | s | t | e, see `Rest`
+
+
+class Rest(NamedTuple):
+    """The kinds of `Part.rest` by name, of one chunk."""
+
+    u: Array  # [Ws, B, n] unserved
+    ud: Array  # [Wd, n] unserved of deferrable streams
+    r: Array  # [G, B, n] rent
+    s: Array  # [G, B, n] spare capacity
+    t: Array  # [K, n] slack of side rows
+    e: Array  # [K, n] priced slack of side rows
+
+
+class Own(NamedTuple):
+    """Columns of no node by name."""
+
     z: Array  # [Z] acquisitions
     f: Array  # [L] slack of limits
     l: Array  # [R] slack of linking rows  # noqa: E741
     h: Array  # [R] priced slack of linking rows
 
 
-class Flat(NamedTuple):
-    """Columns in two arrays: placement, and all other kinds end to end. What treats every column alike works on these: eleven arrays meant
-    five times as many compiled loops, and half of the compile time."""
-
-    x: Array  # [P, B, N]
-    rest: Array  # [u | ud | r | s | t | e | z | f | l | h]
-
-
 class Rows(NamedTuple):
-    """One array per kind of row."""
+    """Rows of a chunk's nodes by name; in one array [(C,) rows, n] in this order. Own rows are limits, then linking rows, [L + R]."""
 
-    demand: Array  # [Ws, B, N]
-    deferred: Array  # [Wd, N]
-    capacity: Array  # [G, B, N]
-    side: Array  # [K, N]
-    limit: Array  # [L]
-    link: Array  # [R]
+    demand: Array  # [Ws, B, n]
+    deferred: Array  # [Wd, n]
+    capacity: Array  # [G, B, n]
+    side: Array  # [K, n]
 
 
 class Holdings(NamedTuple):
@@ -99,32 +136,49 @@ class Holdings(NamedTuple):
 
     pool: Array  # int[Z]
     hold: Array  # [Z, Q]
-    members: Array  # int[G, n] acquisitions of a pool, any acquisition for padding
-    is_member: Array  # [G, n] 0 for padding
+    members: Array  # int[G, m] acquisitions of a pool, any acquisition for padding
+    is_member: Array  # [G, m] 0 for padding
     place: Array  # int[Z], position among the members of its pool
     side: Array  # [K, Z, Q] what it feeds to side rows
     limit: Array  # [L, Z] the rows of limits, dense
 
 
+class Terms(NamedTuple):
+    """The program, of nodes (columns are Part, rows an array) or of none (arrays)."""
+
+    cost: Any
+    upper: Any  # 1 where unbounded
+    active: Any  # true for a real variable, false for padding and presolved ones
+    bounded: Any  # true where the upper bound is real
+    rhs: Array
+    row_active: Array
+
+
+class Cells(NamedTuple):
+    """Coefficients of nodes; every array starts with the chunk."""
+
+    state: Array  # int[C, packs] the capacity state of a pack
+    a: Array  # [C, P, n] chips per unit of work
+    h: Array  # [C, B, n] hours, as a share of the period
+    availability: Array  # [C, G, n]
+    side_x: Array  # [C, K, P, B, n]
+    side_r: Array  # [C, K, G, B, n]
+    slot_link: Array  # int[C, M, n], R for an unused slot
+    slot_x: Array  # [C, M, P, B, n]
+    slot_u: Array  # [C, M, Ws, B, n]
+    slot_ud: Array  # [C, M, Wd, n]
+    slot_r: Array  # [C, M, G, B, n]
+    slot_local: Array  # [C, M, n] 1 where the row is eliminated with its scenario, 0 for border rows and unused slots
+    terms: Terms
+
+
 class Data(NamedTuple):
     """The scaled program on the device."""
 
-    # index arrays
+    cells: Cells
+    own: Terms
     pair_stream: Array  # int[P], row of the demand system: 0..Ws-1 served, Ws..Ws+Wd-1 deferrable, Ws+Wd free or padding
     pair_pool: Array  # int[P]
-    state_of_node: Array  # int[N]
-    # coefficients
-    a: Array  # [P, N] chips per unit of work
-    h: Array  # [B, N] hours, as a share of the period
-    availability: Array  # [G, N]
-    side_x: Array  # [K, P, B, N]
-    side_r: Array  # [K, G, B, N]
-    slot_link: Array  # int[M, N], R for an unused slot
-    slot_x: Array  # [M, P, B, N]
-    slot_u: Array  # [M, Ws, B, N]
-    slot_ud: Array  # [M, Wd, N]
-    slot_r: Array  # [M, G, B, N]
-    slot_local: Array  # [M, N] 1 where the row is eliminated with its scenario, 0 for border rows and unused slots
     link_scenario: Array  # int[R], group index, or `scenarios` for border and padding rows
     link_position: Array  # int[R], place inside its group
     u_row: Array  # int[E] ascending
@@ -140,52 +194,54 @@ class Data(NamedTuple):
     link_sign_h: Array  # [R]
     limit_local: Array  # [L] 1 for limits with a slack; 0 for equalities, which are border rows, and padding
     border_row: Array  # int[border], limit, or L + linking row; L + R for padding
-    # the program
-    cost: Flat
-    rhs: Rows
-    upper: Flat  # 1 where unbounded
-    active: Flat  # 1.0 for a real variable, 0.0 for padding and presolved ones
-    bounded: Flat  # 1.0 where the upper bound is real
-    row_active: Rows
-    z_active: Array  # [Z] the acquisitions' part of `active`
+    count: Array  # products: active columns and upper bounds
 
 
-class State(NamedTuple):
-    """A primal-dual point: v + w = upper where bounded, lower dual zl, upper dual zu."""
+class Point(NamedTuple):
+    """A primal-dual point, of nodes or of none: v + w = upper where bounded, lower dual zl, upper dual zu."""
 
-    v: Flat
-    w: Flat
-    y: Rows
-    zl: Flat
-    zu: Flat
+    v: Any
+    w: Any
+    zl: Any
+    zu: Any
+    y: Array
 
 
-def rest_shapes(shape: Shape) -> tuple[tuple[int, ...], ...]:
-    """Shapes of the kinds of columns in `Flat.rest`, in order."""
-    cell = (shape.blocks, shape.nodes)
-    pool, side = (shape.pools, *cell), (shape.sides, shape.nodes)
-    return (
-        (shape.served, *cell), (shape.deferrable, shape.nodes), pool, pool, side, side, (shape.acquisitions,), (shape.limits,),
-        (shape.links,), (shape.links,),
+State = Both  # of Point
+
+
+def split_rest(shape: Shape, rest: Array) -> Rest:
+    """The kinds by name."""
+    cell, n = (shape.blocks, rest.shape[-1]), rest.shape[-1]
+    kinds = (shape.served, *cell), (shape.deferrable, n), (shape.pools, *cell), (shape.pools, *cell), (shape.sides, n), (shape.sides, n)
+    parts, start = [], 0
+    for dims in kinds:
+        end = start + math.prod(dims[:-1])
+        parts.append(rest[start:end].reshape(dims))
+        start = end
+    return Rest(*parts)
+
+
+def split_rows(shape: Shape, rows: Array) -> Rows:
+    """The rows of a chunk by name."""
+    blocks, n = shape.blocks, rows.shape[-1]
+    one, two = shape.served * blocks, shape.served * blocks + shape.deferrable
+    three = two + shape.pools * blocks
+    return Rows(
+        rows[:one].reshape(shape.served, blocks, n), rows[one:two], rows[two:three].reshape(shape.pools, blocks, n), rows[three:]
     )  # fmt: skip
 
 
-def flatten(columns: Columns, xp: ModuleType) -> Flat:
-    """The kinds other than placement end to end; `xp` is numpy or jax.numpy."""
-    return Flat(columns.x, xp.concatenate([a.reshape(-1) for a in columns[1:]]))
+def joined(kinds: Rest | Rows, xp: Any) -> Array:
+    """Kinds of one chunk end to end, [R, n]; `xp` is numpy or jax.numpy."""
+    return xp.concatenate([a.reshape(-1, a.shape[-1]) for a in kinds], axis=0)
 
 
-def unflatten(shape: Shape, flat: Flat) -> Columns:
-    """The kinds of columns by name."""
-    parts, start = [], 0
-    for dims in rest_shapes(shape):
-        end = start + math.prod(dims)
-        parts.append(flat.rest[start:end].reshape(dims))
-        start = end
-    return Columns(flat.x, *parts)
+def split_own(shape: Shape, own: Array) -> Own:
+    z, limits, links = shape.acquisitions, shape.limits, shape.links
+    return Own(own[:z], own[z : z + limits], own[z + limits : z + limits + links], own[z + limits + links :])
 
 
-def z_slice(shape: Shape) -> slice:
-    """Where the acquisitions stand in `Flat.rest`."""
-    start = sum(math.prod(dims) for dims in rest_shapes(shape)[: Columns._fields.index("z") - 1])
-    return slice(start, start + shape.acquisitions)
+def split_own_rows(shape: Shape, rows: Array) -> tuple[Array, Array]:
+    """(limits, linking rows)."""
+    return rows[: shape.limits], rows[shape.limits :]

@@ -1,0 +1,75 @@
+"""The starting point: Mehrotra's least-squares point in the scaled space, with every variable and dual lifted off its bound."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optimizer.solver.newton import above, everywhere, mul
+from optimizer.solver.operators import apply, dot_of_chunk, transpose
+from optimizer.solver.structure import Array, Both, Data, Part, Point, Shape, State, Terms
+
+# Variables and duals are at least their mean size, products at least this share of their mean. Smaller floors cost 6-10 iterations of
+# tiny steps on the reference family; dual floors of a third of these cost 3% more on the random programs.
+PRIMAL_FLOOR = 1.0
+DUAL_FLOOR = 0.3
+COST_FLOOR = 1.0
+LEAST_PRODUCT = 0.01
+
+
+def first_theta(shape: Shape, data: Data) -> Both:
+    """One where there is a variable."""
+    del shape
+    return jax.tree.map(lambda a: a.astype(data.u_value.dtype), Both(data.cells.terms.active, data.own.active))
+
+
+def weighted_cost(shape: Shape, data: Data) -> Both:
+    """A c."""
+    terms = data.cells.terms
+    return apply(shape, data, Both(mul(terms.cost, terms.active), data.own.cost * data.own.active))
+
+
+def sizes(tree: Any) -> Array:
+    return sum(jnp.sum(jnp.abs(a)) for a in jax.tree.leaves(tree))
+
+
+def lift(shape: Shape, data: Data, primal: Both, dual: Both) -> State:
+    """v = A' primal and z = c - A' dual, both at least a share of their mean size and inside the boxes."""
+    prices = transpose(shape, data, dual)
+
+    def first(t: Terms, v: Any, q: Any) -> tuple[Any, Any, None]:
+        v, q = mul(v, t.active), jax.tree.map(lambda c, a, m: (c - a) * m, t.cost, q, t.active)
+        return (v, q), (sizes(v), sizes(q), sum(jnp.sum(m.astype(data.count.dtype)) for m in jax.tree.leaves(t.active))), None
+
+    found, (v_size, q_size, count), _ = everywhere(shape, data, first, transpose(shape, data, primal), prices)
+    v, q = (Both(found.cells[k], found.own[k]) for k in (0, 1))
+    floor = jnp.maximum(PRIMAL_FLOOR * v_size / count, 1e-3)
+    least = jnp.maximum(DUAL_FLOOR * q_size / count, 1e-3)
+
+    def second(t: Terms, v: Any, q: Any, y: Array) -> tuple[Point, Array, None]:
+        def inside(a: Array, m: Array, u: Array, b: Array) -> Array:
+            return jnp.where(m, jnp.where(b, jnp.clip(a, jnp.minimum(floor, 0.25 * u), 0.5 * u), jnp.maximum(a, floor)), 1.0)
+
+        v = jax.tree.map(inside, v, t.active, t.upper, t.bounded)
+        w = above(shape, lambda a, u, b: jnp.where(b, u - a, 1.0), v, t.upper, t.bounded)
+        w = w._replace(x=jnp.ones_like(w.x)) if isinstance(w, Part) and not shape.x_bounded else w
+        floors = jax.tree.map(lambda c: jnp.maximum(COST_FLOOR * jnp.abs(c), least), t.cost)
+        zl = jax.tree.map(
+            lambda a, m, b, le: m * jnp.where(b, jnp.maximum(a, 0.0) + le, jnp.maximum(a, le)), q, t.active, t.bounded, floors
+        )
+        zu = above(shape, lambda a, b, le: b * (jnp.maximum(-a, 0.0) + le), q, t.bounded, floors)
+        return Point(v, w, zl, zu, y), dot_of_chunk(mul(v, t.active), zl) + dot_of_chunk(mul(w, t.bounded), zu), None
+
+    state, gap, _ = everywhere(shape, data, second, v, q, dual)
+    mu = gap / data.count
+
+    def third(t: Terms, p: Point) -> tuple[Point, None, None]:
+        def lifted(z: Array, a: Array, m: Array) -> Array:
+            return m * jnp.maximum(z, LEAST_PRODUCT * mu / a)
+
+        zl, zu = jax.tree.map(lifted, p.zl, p.v, t.active), jax.tree.map(lifted, p.zu, p.w, t.bounded)
+        return p._replace(zl=zl, zu=zu), None, None
+
+    return everywhere(shape, data, third, state)[0]

@@ -1,0 +1,69 @@
+"""One function applied to every chunk of nodes, and its totals over all nodes.
+
+On one device chunks come one after the other, so that what one needs stays in the cache, or (on accelerators with memory to spare) all at
+once. Totals are formed per group of chunks, in order, and then over the groups, in order: the result does not depend on the number of
+devices that share the groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optimizer.solver.structure import Array, Shape
+
+AXIS = "nodes"  # of the device mesh
+
+
+def sweep(shape: Shape, body: Callable[..., tuple[Any, Any, Any]], *parts: Any, heavy: bool = False) -> tuple[Any, Any, Any]:
+    """body(*chunk) -> (results, totals, least); the results of all chunks stacked, totals summed and `least` minimised over all chunks of
+    all devices. Leaves of `parts` start with the chunk. `heavy`: the body makes arrays larger than what it is given."""
+    here = jax.tree.leaves(parts)[0].shape[0]
+    groups = here // shape.chunks
+    if here == 1:
+        results, totals, least = body(*jax.tree.map(lambda a: a[0], parts))
+        results, totals, least = jax.tree.map(lambda a: a[None], (results, totals, least))
+    elif shape.streaming < (1 if heavy else 2):
+        results, totals, least = jax.vmap(body)(*parts)
+        totals = jax.tree.map(lambda a: a.reshape(groups, shape.chunks, *a.shape[1:]).sum(1), totals)
+    else:
+        results, totals, least = _streamed(shape, body, groups, parts)
+    totals, least = gathered(shape, (totals, least))
+    return results, jax.tree.map(lambda a: a.sum(0), totals), jax.tree.map(lambda a: a.min(0), least)
+
+
+def _streamed(shape: Shape, body: Callable, groups: int, parts: Any) -> tuple[Any, Any, Any]:
+    """Chunk after chunk; totals are per group."""
+    _, totals, least = jax.eval_shape(body, *jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), parts))
+    zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), totals)
+    most = jax.tree.map(lambda a: jnp.full(a.shape, jnp.inf, a.dtype), least)
+
+    def of_chunk(carry: Any, part: Any) -> tuple[Any, Any]:
+        results, more, other = body(*part)
+        return (jax.tree.map(jnp.add, carry[0], more), jax.tree.map(jnp.minimum, carry[1], other)), results
+
+    def of_group(part: Any) -> tuple[Any, Any]:
+        return jax.lax.scan(of_chunk, (zero, most), part)
+
+    if groups == 1:
+        (totals, least), results = of_group(parts)
+        return results, *jax.tree.map(lambda a: a[None], (totals, least))
+    by_group = jax.tree.map(lambda a: a.reshape(groups, shape.chunks, *a.shape[1:]), parts)
+    (totals, least), results = jax.lax.map(of_group, by_group)
+    return jax.tree.map(lambda a: a.reshape(groups * shape.chunks, *a.shape[2:]), results), totals, least
+
+
+def gathered(shape: Shape, tree: Any) -> Any:
+    """What every device has of a leading axis of chunks (or groups), end to end on all of them."""
+    if shape.devices == 1:
+        return tree
+    return jax.tree.map(lambda a: jax.lax.all_gather(a, AXIS, tiled=True), tree)
+
+
+def inner(shape: Shape, a: Array, b: Array) -> Array:
+    """Inner product of [C, ...] with [C, ...] over all devices, group by group."""
+    local = a.shape[0] // shape.chunks
+    return gathered(shape, (a * b).reshape(local, -1).sum(1)).sum()
