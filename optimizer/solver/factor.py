@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from kernels.cells import inverse_factor, schur
 from kernels.segments import exclusive_of_group, segment_sum
-from optimizer.solver.coupling import factor_links
+from optimizer.solver.coupling import REGULARISATION, factor_links
 from optimizer.solver.operators import by_state, pair_coefficient
 from optimizer.solver.structure import Array, Both, Cells, Data, Part, Rest, Shape, joined, split_rest, split_rows
 from optimizer.solver.substitution import Eliminated
@@ -34,7 +34,6 @@ from optimizer.solver.sweeps import sweep
 # prices are free: at a gap of 1e-7 on the flagship the refinement then stopped at 1e-6 after 13 rounds, now at 1e-10 after 2.
 PROXIMAL = 1e-8  # and no more than this share of mu:
 PROXIMAL_OF_MU = 0.1
-REGULARISATION = 0.0  # relative to the Jacobi-scaled diagonal; 1e-14 cost half again as many rounds of refinement near the end
 
 
 class Cellwise(NamedTuple):

@@ -191,11 +191,6 @@ def system(shape: Shape, data: Data, theta: Both, y: Both, z: Array) -> tuple[Bo
     return Both(rows, own_rows + (y.own - own)), at_z
 
 
-def total(tree: Any) -> Array:
-    """Sum over the arrays of a tree."""
-    return sum(jnp.sum(a) for a in jax.tree.leaves(tree))
-
-
 def dot_of_chunk(a: Any, b: Any) -> Array:
     """Inner product over all arrays of two trees."""
     return sum(jnp.sum(p * q) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))

@@ -11,7 +11,7 @@ from optimizer import devices
 from optimizer.program.certificate import Status
 from optimizer.settings import Settings
 from optimizer.solve import solve
-from optimizer.solver import compiled, interior_point, substitution
+from optimizer.solver import compiled, cut, interior_point, substitution
 from optimizer.solver import layout as layouts
 from optimizer.solver.layout import bucket, make_layout
 from optimizer.solver.operators import apply, system, transpose
@@ -143,6 +143,21 @@ def test_the_coupling_closed_over_outputs_finds_the_same_optimum(family: str, mo
     over_outputs = solve(program, settings)
     assert over_acquisitions.status is over_outputs.status is Status.CERTIFIED
     assert over_outputs.certificate.objective == pytest.approx(over_acquisitions.certificate.objective, rel=2e-7)
+
+
+def test_all_chunks_at_once_find_what_one_after_the_other_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What accelerators with memory to spare take."""
+    program = random_program(0, **FAMILIES["windows"])
+    monkeypatch.setattr(layouts, "SMALL", (dict.fromkeys(layouts.SMALL[0], 0),))
+    for name, value in (("LEAST_BYTES", 0), ("CHUNK_BYTES", 1), ("LEAST_LANES", 1)):
+        monkeypatch.setattr(cut, name, value)
+    answers = []
+    for streamed in (True, False):
+        layout = make_layout(program, streamed=streamed)
+        assert layout.shape.groups > 1 and layout.shape.streaming == streamed and (streamed or layout.shape.chunks == 1)
+        iterates = interior_point.interior_point(layout, 12, 1e-7)
+        answers.append(min(iterates, key=lambda i: i.gap_estimate + i.primal_error + i.dual_error).primal_cost)
+    assert answers[0] == pytest.approx(answers[1], rel=1e-7)
 
 
 def test_compiled_code_is_dropped_when_the_process_is_crowded(monkeypatch: pytest.MonkeyPatch) -> None:
