@@ -11,11 +11,11 @@ from optimizer import devices
 from optimizer.program.certificate import Status
 from optimizer.settings import Settings
 from optimizer.solve import solve
-from optimizer.solver import compiled, cut, interior_point, substitution
+from optimizer.solver import compiled, cut, interior_point
 from optimizer.solver import layout as layouts
 from optimizer.solver.layout import bucket, make_layout
-from optimizer.solver.operators import apply, system, transpose
-from optimizer.solver.refinement import ROUNDS, gmres
+from optimizer.solver.operators import apply, transpose
+from optimizer.solver.refinement import ROUNDS, Vector, Weights, gmres
 from optimizer.solver.structure import Both
 from tests.oracle.random_programs import FAMILIES, random_program
 
@@ -58,14 +58,14 @@ def test_the_factor_solves_its_system(family: str) -> None:
     layout = make_layout(random_program(0, **FAMILIES[family]))
     shape, k = layout.shape, compiled.compile_for(layout.shape, layout.data)
     data = k.place(layout.data)
-    theta, y = random_like(*columns(data), 3, positive=True), random_like(*rows(data), 4)
-    z = jnp.asarray(np.random.default_rng(5).normal(size=shape.acquisitions)) * data.own.active[: shape.acquisitions]
+    theta, right = random_like(*columns(data), 3, positive=True), random_like(*rows(data), 4)
+    at_z = jnp.asarray(np.random.default_rng(5).normal(size=shape.acquisitions)) * data.own.active[: shape.acquisitions]
     f = k.factor(data, theta, jnp.asarray(1.0))
-    right, own = jax.jit(system, static_argnums=0)(shape, data, f.theta, y, z)  # with the proximal term, which the factor holds too
-    got_y, got_z = jax.jit(substitution.solve, static_argnums=0)(shape, data, f, right, own)
-    for name, want, got in zip(y._fields, y, got_y, strict=True):
+    wanted = Vector(right.cells, jnp.concatenate([right.own, at_z]))
+    # the product is that with the proximal term, which the factor holds too
+    _, product = k.attempt(data, f, Weights(jnp.asarray(1.0), jnp.asarray(1.0)), wanted)
+    for name, want, got in zip(wanted._fields, wanted, product, strict=True):
         np.testing.assert_allclose(got, want, atol=1e-8, err_msg=f"{family} {name}")
-    np.testing.assert_allclose(got_z, z, atol=1e-8)
 
 
 def test_buckets_waste_at_most_a_sixteenth_of_large_sizes() -> None:
