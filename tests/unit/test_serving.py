@@ -120,7 +120,8 @@ def relative_slopes(settings: Setting, dtype: Any) -> np.ndarray:
     """[settings, outputs, leaves]: derivative of each output by the relative change of each leaf, under jit and vmap over settings."""
     size = len(jax.tree.leaves(settings))
     slopes = jax.jacfwd(lambda change, setting: every_output(setting, change, jnp))
-    return np.asarray(jax.jit(jax.vmap(slopes, (None, 0)))(jnp.zeros(size, dtype), settings))
+    quick = {"xla_backend_optimization_level": 0}  # it runs once, and compiling takes all the time
+    return np.asarray(jax.jit(jax.vmap(slopes, (None, 0)), compiler_options=quick)(jnp.zeros(size, dtype), settings))
 
 
 def test_derivatives_of_every_function_match_finite_differences() -> None:
