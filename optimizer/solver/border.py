@@ -12,13 +12,6 @@ from optimizer.solver.substitution import Border, Factor, border_mask, solve_res
 from optimizer.solver.sweeps import inner
 
 
-def no_border(shape: Shape, data: Data) -> Border:
-    """Where there are no such rows."""
-    here, dtype = data.cells.a.shape[0], data.u_value.dtype
-    empty = Both(jnp.zeros((here, 0, shape.rows, shape.lanes), dtype), jnp.zeros((0, shape.limits + shape.links), dtype))
-    return Border(empty, empty, jnp.zeros((0, shape.acquisitions), dtype), jnp.zeros((0, 0), dtype))
-
-
 def add_border(shape: Shape, data: Data, f: Factor) -> Factor:
     """Eliminate the rest for every border row; the Schur complement is dense and small.
 

@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from optimizer.solver import newton, refinement, start, targets
-from optimizer.solver.border import add_border, no_border
+from optimizer.solver.border import add_border
 from optimizer.solver.coupling import close
 from optimizer.solver.factor import factor_cells
 from optimizer.solver.structure import Both, Data, Shape
@@ -53,7 +53,7 @@ FUNCTIONS: dict[str, Callable] = {
     "factor_cells": factor_cells, "attempt": refinement.attempt, "add_border": add_border, "expand": newton.expand, "weigh": targets.weigh,
     "residuals": newton.residuals, "lift": start.lift, "right_hand_side": newton.right_hand_side, "step": newton.step,
     "step_lengths": targets.step_lengths, "mehrotra_targets": targets.mehrotra_targets, "affine_targets": targets.affine_targets,
-    "centrality_targets": targets.centrality_targets, "weighted_cost": start.weighted_cost, "no_border": no_border,
+    "centrality_targets": targets.centrality_targets, "weighted_cost": start.weighted_cost,
     "first_theta": start.first_theta, "begin": refinement.begin, "project": refinement.project, "combine": refinement.combine,
     "finish": refinement.finish,
 }  # fmt: skip
@@ -109,7 +109,7 @@ def _compile(key: _Key) -> Compiled:
     cellwise = result_of("factor_cells", columns, number)
     closing = (data._replace(cells=None), cellwise.theta.own, cellwise.state_schur, cellwise.link_outputs)
     coupling = jax.eval_shape(partial(close, alone), *closing)
-    open_factor = Factor(cellwise.theta, cellwise.cells, cellwise.link, coupling, result_of("no_border"))
+    open_factor = Factor(cellwise.theta, cellwise.cells, cellwise.link, coupling, None)
     factor = result_of("add_border", open_factor) if shape.border else open_factor
     state = result_of("lift", rows, rows)
     residual, aims = result_of("residuals", state), result_of("affine_targets", state)
@@ -118,7 +118,7 @@ def _compile(key: _Key) -> Compiled:
     g, rhs = result_of("right_hand_side", state, residual, aims)
     direction = result_of("expand", state, residual, g, solved, aims)
     arguments: dict[str, tuple] = {
-        "factor_cells": (columns, number), "add_border": (open_factor,), "no_border": (),
+        "factor_cells": (columns, number), "add_border": (open_factor,),
         "begin": (rhs, number, number), "attempt": (factor, weights, vector), "project": (vector, vector),
         "combine": (vector, vector, number, number), "finish": (vector, whole, number), "lift": (rows, rows), "residuals": (state,),
         "expand": (state, residual, g, solved, aims), "mehrotra_targets": (state, direction, number, number),
@@ -147,7 +147,6 @@ def _compile(key: _Key) -> Compiled:
 
 def _factor(built: dict[str, Callable], shape: Shape, mesh: Mesh | None) -> Callable:
     """The factorisation: one sweep over the nodes on all devices, the dense rest on the first, which has all cores for it."""
-    empty: dict[int, Any] = {}
 
     def factor(data: Data, theta: Both, mu: Any) -> Factor:
         found = built["factor_cells"](data, theta, mu)
@@ -155,10 +154,7 @@ def _factor(built: dict[str, Callable], shape: Shape, mesh: Mesh | None) -> Call
         coupling = built["close"](*own)
         if mesh is not None:
             coupling = jax.tree.map(partial(_replicated, mesh), coupling)
-        if id(data) not in empty:
-            empty.clear()
-            empty[id(data)] = built["no_border"](data)
-        whole = _cut_again(mesh, Factor(found.theta, found.cells, found.link, coupling, empty[id(data)]))
+        whole = _cut_again(mesh, Factor(found.theta, found.cells, found.link, coupling, None))
         return built["add_border"](data, whole) if shape.border else whole
 
     return factor

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from optimizer.program import Program, Sparse
-from optimizer.solver.cut import Cut, places
 from optimizer.solver.presolve import Presolved
 from optimizer.solver.structure import Cells, Data, Part, Rest, Rows, Terms
 
@@ -72,11 +71,10 @@ class LinkLayout:
         return np.array([self.slot_of[int(r), int(n)] for r, n in zip(sparse.index[0], sparse.index[1], strict=True)], int)
 
 
-def fill(p, pre, s, links, shape, u, gram, holdings) -> Data:
-    """The padded device arrays."""
+def fill(p, pre, s, links, shape, u, gram, holdings, place, state_of_pack) -> Data:
+    """The padded device arrays; `place` and `state_of_pack` from `cut.places`."""
     t = p.template_of_node
     blocks, count = shape.blocks, shape.groups * shape.chunks
-    place, state_of_pack = places(p.state_of_node, Cut(shape.groups, shape.chunks, shape.packs, shape.pack))
     Ws, Wd, G, K, L, R = p.served, p.deferrable, p.pools, p.sides, p.limits, p.links
     streams = shape.served + shape.deferrable
     stream = np.where(p.pair_stream < Ws, p.pair_stream, np.where(p.pair_stream < Ws + Wd, shape.served + p.pair_stream - Ws, streams))
@@ -242,7 +240,8 @@ def fill(p, pre, s, links, shape, u, gram, holdings) -> Data:
         limit_sign=pad(np.where(finite_upper, 1.0, -1.0), (shape.limits,), 1.0),
         link_sign_l=pad(np.where(link_finite, 1.0, -1.0), (shape.links,), 1.0),
         link_sign_h=pad(np.asarray(p.link_slack_sign, float), (shape.links,), 1.0),
-        limit_local=pad(limit_slack.astype(float), (shape.limits,)), border_row=border_row.astype(i32), count=np.asarray(float(products)),
+        limit_local=pad(limit_slack.astype(float), (shape.limits,)), border_row=border_row.astype(i32),
+        count=np.asarray(float(products)), rhs_size=np.sqrt(np.vdot(rhs, rhs) + own_terms.rhs @ own_terms.rhs),
     )  # fmt: skip
 
 

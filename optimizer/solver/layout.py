@@ -102,10 +102,11 @@ def make_layout(p: Program, devices: int = 1, streamed: bool = True) -> Layout:
         holdings = find_holdings(*u, shape)
         if holdings is not None:
             shape = shape._replace(members=holdings.members.shape[1])
-    data = fill(p, pre, s, links, shape, u, gram, holdings or no_holdings())
+    place, state_of_pack = places(p.state_of_node, Cut(shape.groups, shape.chunks, shape.packs, shape.pack))
+    data = fill(p, pre, s, links, shape, u, gram, holdings or no_holdings(), place, state_of_pack)
     if shape.acquisitions > SMALL[-1]["acquisitions"] or shape.nodes > SMALL[-1]["nodes"]:
         shape, data = without_unused_bounds(shape, data)
-    return Layout(p, pre, s, shape, data, places(p.state_of_node, Cut(shape.groups, shape.chunks, shape.packs, shape.pack))[0])
+    return Layout(p, pre, s, shape, data, place)
 
 
 def without_unused_bounds(shape: Shape, data: Data) -> tuple[Shape, Data]:

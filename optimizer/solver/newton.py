@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from optimizer.solver.operators import (
+    active_own,
     apply_of_chunk,
     apply_own,
     dot_of_chunk,
@@ -26,10 +27,9 @@ from optimizer.solver.operators import (
     split_outputs,
     transpose_of_chunk,
     transpose_own,
-    with_none,
 )
 from optimizer.solver.refinement import Solved
-from optimizer.solver.structure import Array, Both, Cells, Data, Part, Point, Shape, State, Terms, split_own, split_own_rows
+from optimizer.solver.structure import Array, Both, Cells, Data, Part, Point, Shape, State, Terms, split_own
 from optimizer.solver.sweeps import sweep
 
 
@@ -110,9 +110,9 @@ def everywhere(shape: Shape, data: Data, f: Callable[..., tuple[Any, Any, Any]],
 
 def residuals(shape: Shape, data: Data, s: State) -> Residual:
     """Everything that the present point decides."""
-    v_own, y_own = s.own.v * data.own.active, s.own.y * data.own.row_active
+    v_own = s.own.v * data.own.active
+    y_own, link = active_own(shape, data, s.own.y)
     held, o_own = split_outputs(shape, outputs(shape, data, split_own(shape, v_own).z))
-    link = with_none(split_own_rows(shape, y_own)[1])
 
     def body(c: Cells, p: Point) -> tuple[Any, Any, Any]:
         ax, slots = apply_of_chunk(shape, data, c, mul(p.v, c.terms.active), held)
@@ -171,8 +171,7 @@ def g_of(shape: Shape, t: Terms, p: Point, gaps: Gaps, targets: Targets) -> Any:
 
 def expand(shape: Shape, data: Data, s: State, res: Residual, g: Both, solved: Solved, targets: Both) -> Direction:
     """The whole direction from dy."""
-    y_own = solved.y.own * data.own.row_active
-    link = with_none(split_own_rows(shape, y_own)[1])
+    y_own, link = active_own(shape, data, solved.y.own)
     z = slice(0, shape.acquisitions)
 
     def body(c: Cells, p: Point, gaps: Gaps, g: Part, y: Array, t: Targets) -> tuple[Any, None, Any]:
@@ -189,14 +188,7 @@ def expand(shape: Shape, data: Data, s: State, res: Residual, g: Both, solved: S
     dv = dv.at[z].set(solved.z + theta[z] * g.own[z])
     own = move_of(shape, data.own, s.own, res.gaps.own, targets.own, dv, solved.y.own)
     primal, dual = jax.tree.map(lambda a, b: jnp.minimum(jnp.minimum(a, b), 1.0), least, longest(s.own, own))
-    size = jnp.sqrt(norm2(shape, data))
-    return Direction(Both(cells, own), primal, dual, solved.rounds, solved.error / (1.0 + size))
-
-
-def norm2(shape: Shape, data: Data) -> Array:
-    """The right-hand side of the program, squared."""
-    _, cells, _ = sweep(shape, lambda rhs: (None, jnp.sum(rhs * rhs), None), data.cells.terms.rhs)
-    return cells + data.own.rhs @ data.own.rhs
+    return Direction(Both(cells, own), primal, dual, solved.rounds, solved.error / (1.0 + data.rhs_size))
 
 
 def move_of(shape: Shape, t: Terms, p: Point, gaps: Gaps, targets: Targets, dv: Any, dy: Array) -> Move:

@@ -83,8 +83,8 @@ def apply_of_chunk(shape: Shape, data: Data, c: Cells, v: Part, held: Array) -> 
 
 
 def transpose_of_chunk(shape: Shape, data: Data, c: Cells, y: Array, link: Array) -> Part:
-    """A' y over the nodes' columns; link [R + 1]: prices of linking rows, 0 last."""
-    rows = split_rows(shape, y * c.terms.row_active)
+    """A' y over the nodes' columns; y of active rows; link [R + 1]: prices of linking rows, 0 last."""
+    rows = split_rows(shape, y)
     blocks, n = shape.blocks, y.shape[-1]
     prices = [rows.demand, rows.deferred[:, None, :] * c.h[None], jnp.zeros((1, blocks, n), y.dtype)]
     x = jnp.concatenate(prices, axis=0)[data.pair_stream] + c.a[:, None, :] * rows.capacity[data.pair_pool]
@@ -117,6 +117,12 @@ def slots_total(shape: Shape, c: Cells, per_slot: Array) -> Array:
 def with_none(link: Array) -> Array:
     """[R] -> [R + 1]: unused slots read a zero."""
     return jnp.concatenate([link, jnp.zeros(1, link.dtype)])
+
+
+def active_own(shape: Shape, data: Data, own: Array) -> tuple[Array, Array]:
+    """Own rows with nothing on inactive ones [L + R], and their linking rows [R + 1] as unused slots may read them."""
+    own = own * data.own.row_active
+    return own, with_none(split_own_rows(shape, own)[1])
 
 
 def by_state(shape: Shape, data: Data, of_packs: Array) -> Array:
@@ -160,8 +166,7 @@ def apply(shape: Shape, data: Data, v: Both) -> Both:
 
 def transpose(shape: Shape, data: Data, y: Both) -> Both:
     """A' y."""
-    own = y.own * data.own.row_active
-    link = with_none(split_own_rows(shape, own)[1])
+    own, link = active_own(shape, data, y.own)
 
     def body(c: Cells, rows: Array) -> tuple[Any, None, None]:
         rows = rows * c.terms.row_active
@@ -173,8 +178,7 @@ def transpose(shape: Shape, data: Data, y: Both) -> Both:
 
 def system(shape: Shape, data: Data, theta: Both, y: Both, z: Array) -> tuple[Both, Array]:
     """(N0' y + A_z z, A_z' y - Theta_z^-1 z): see `substitution.solve`. Inactive rows carry the identity."""
-    own = y.own * data.own.row_active
-    link = with_none(split_own_rows(shape, own)[1])
+    own, link = active_own(shape, data, y.own)
     held, o_own = split_outputs(shape, outputs(shape, data, z))
 
     def body(c: Cells, rows: Array, t: Part) -> tuple[Any, Array, None]:

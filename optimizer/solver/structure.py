@@ -195,6 +195,7 @@ class Data(NamedTuple):
     limit_local: Array  # [L] 1 for limits with a slack; 0 for equalities, which are border rows, and padding
     border_row: Array  # int[border], limit, or L + linking row; L + R for padding
     count: Array  # products: active columns and upper bounds
+    rhs_size: Array  # 2-norm of the right-hand side
 
 
 class Point(NamedTuple):

@@ -54,7 +54,7 @@ class Factor(NamedTuple):
     cells: Eliminated
     link: Array  # [scenarios, Rs, Rs] inverse Cholesky factor
     coupling: Coupling
-    border: Border
+    border: Border | None  # None where the program has no such rows, and until they are eliminated
 
 
 def inner_solve(shape: Shape, data: Data, f: Factor, g: Array, rhs_z: Array) -> tuple[Array, Array, Array | None]:
@@ -219,7 +219,7 @@ def solve(shape: Shape, data: Data, f: Factor, rhs: Both, rhs_z: Array) -> tuple
     prices by a large Theta_z, and the capacity rows would keep that error: it ended the iteration at a gap of 1e-5 on the flagship case.
     """
     rhs = Both(rhs.cells * data.cells.terms.row_active, rhs.own * data.own.row_active)
-    if not shape.border:
+    if f.border is None:
         return solve_rest(shape, data, f, rhs, rhs_z)
     y, z = solve_rest(shape, data, f, rhs._replace(own=rhs.own * (1.0 - border_mask(shape, data))), rhs_z)
     # a border row sees z = Theta_z (A_z' y - rhs_z), the columns in border.rows only Theta_z A_z' y
