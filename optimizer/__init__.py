@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from optimizer.program.program import Sparse as Sparse
     from optimizer.report.result import Evaluation as Evaluation
     from optimizer.report.result import Plan as Plan
+    from optimizer.report.sweep_result import Sweep as Sweep
     from optimizer.settings import Settings as Settings
     from optimizer.solve import Solution as Solution
     from optimizer.solve import solve as solve
     from optimizer.spec import CaseError as CaseError
     from optimizer.spec.resolved import Case as Case
+    from optimizer.sweep import sweep as sweep
 
 __version__ = "0.1.0"
 
@@ -48,15 +50,17 @@ _HOME = {
     "Solution": "optimizer.solve",
     "Sparse": "optimizer.program.program",
     "Status": "optimizer.program.certificate",
+    "Sweep": "optimizer.report.sweep_result",
     "evaluate": "optimizer.plan",
     "load": "optimizer.plan",
     "plan": "optimizer.plan",
     "serve": "optimizer.performance.serve",
     "solve": "optimizer.solve",
+    "sweep": "optimizer.sweep",
 }
 __all__ = [  # noqa: RUF022
-    "plan", "evaluate", "load", "serve", "solve", "Case", "CaseError", "Evaluation", "Multipliers", "Names", "Plan", "Program",
-    "ProgramError", "Settings", "Solution", "Sparse", "Status",
+    "plan", "evaluate", "load", "serve", "solve", "sweep", "Case", "CaseError", "Evaluation", "Multipliers", "Names", "Plan", "Program",
+    "ProgramError", "Settings", "Solution", "Sparse", "Status", "Sweep",
 ]  # fmt: skip
 
 
@@ -73,11 +77,11 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """`optimizer.plan` and `optimizer.solve` are functions that live in modules of the same names. Python's import sets the module as an
-    attribute of its package; here it becomes the function, whichever of the two is asked for first."""
+    """`optimizer.plan`, `optimizer.solve` and `optimizer.sweep` are functions that live in modules of the same names. Python's import sets
+    the module as an attribute of its package; here it becomes the function, whichever of the two is asked for first."""
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name in ("plan", "solve") and isinstance(value, ModuleType):
+        if name in ("plan", "solve", "sweep") and isinstance(value, ModuleType):
             value = getattr(value, name)
         super().__setattr__(name, value)
 

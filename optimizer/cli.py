@@ -1,4 +1,4 @@
-"""The command `capacity`: plan, check, evaluate, schema, and those of cli_performance.
+"""The command `capacity`: plan, check, evaluate, schema, that of cli_sweep, and those of cli_performance.
 
 Exit codes: 0 CERTIFIED (check, schema: all is well), 1 FAILED or an unexpected error, 2 bad input, 3 FEASIBLE, 4 INFEASIBLE, 130
 interrupted.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from optimizer import __version__
 from optimizer.cli_performance import add_performance_commands
+from optimizer.cli_sweep import add_sweep_options, run_sweep
 
 if TYPE_CHECKING:
     from optimizer.settings import Settings
@@ -63,21 +64,30 @@ def _explained(error: Exception, options: argparse.Namespace) -> int:
 def run_plan(options: argparse.Namespace) -> int:
     settings = _settings(options)
     _check_out(options.out, directory=True)
+    _check_out(options.checkpoint, directory=True, option="--checkpoint")
     import optimizer
-    from optimizer.report.page import print_page
-    from optimizer.report.summary import plan_page
+    from optimizer.checkpoint import whole_run
 
-    plan = optimizer.plan(options.case, settings)
-    began = time.perf_counter()
-    try:
-        where = None if options.out is None else str(plan.write(options.out))
-        if where is not None:
-            plan.seconds["write"] = time.perf_counter() - began
-    except OSError as error:  # the answer took minutes: it is shown all the same
-        print_page(plan_page(plan), sys.stdout)
-        print(f"capacity: the results could not be written to {options.out}: {_one_line(error)}", file=sys.stderr)
+    with whole_run():  # the checkpoints stay until the answer is written
+        plan = optimizer.plan(options.case, settings)
+        from optimizer.report.page import line, print_page
+        from optimizer.report.summary import plan_page
+
+        began = time.perf_counter()
+        where, unwritten = None, None
+        try:
+            if options.out is not None:
+                where = str(plan.write(options.out))
+                plan.seconds["write"] = time.perf_counter() - began
+        except OSError as error:  # the answer took minutes: it is shown all the same
+            unwritten = f"capacity: the results could not be written to {options.out}: {_one_line(error)}"
+        page = plan_page(plan, where)
+        if plan.solution.resumed_at_iteration is not None:
+            page.insert(-1, line(f"Resumed at iteration {plan.solution.resumed_at_iteration} from the checkpoint in {options.checkpoint}"))
+        print_page(page, sys.stdout)
+    if unwritten is not None:
+        print(unwritten, file=sys.stderr)
         return FAILED
-    print_page(plan_page(plan, where), sys.stdout)
     return plan.exit_code
 
 
@@ -100,9 +110,11 @@ def run_check(options: argparse.Namespace) -> int:
 def run_evaluate(options: argparse.Namespace) -> int:
     settings = _settings(options)
     _check_out(options.out, directory=False)
+    _check_out(options.checkpoint, directory=True, option="--checkpoint")
     import json
 
     import optimizer
+    from optimizer.checkpoint import whole_run
     from optimizer.report.comparison import evaluation_page
     from optimizer.report.files import evaluation_document, json_text, read_acquisitions, write_text
     from optimizer.report.page import print_page
@@ -112,9 +124,10 @@ def run_evaluate(options: argparse.Namespace) -> int:
         acquisitions = read_acquisitions(options.plan)
     except (OSError, json.JSONDecodeError, ValueError) as error:
         raise BadInput(f"{options.plan}: {_one_line(error)}; give a plan.json, a JSON list or a CSV of acquisitions") from error
-    evaluation = optimizer.evaluate(case, acquisitions, settings, options.plan)
-    if options.out is not None:
-        write_text(options.out, json_text(evaluation_document(evaluation)))
+    with whole_run():  # the checkpoints stay until the answer is written
+        evaluation = optimizer.evaluate(case, acquisitions, settings, options.plan)
+        if options.out is not None:
+            write_text(options.out, json_text(evaluation_document(evaluation)))
     print_page(evaluation_page(evaluation), sys.stdout)
     if options.out is not None:
         print(f"Results: {options.out}")
@@ -146,12 +159,14 @@ def _settings(options: argparse.Namespace) -> Settings:
             max_iterations=options.max_iterations,
             verbose=options.verbose,
             progress=sys.stderr.isatty(),
+            checkpoint=getattr(options, "checkpoint", None),
+            checkpoint_interval_s=getattr(options, "checkpoint_interval", Settings.checkpoint_interval_s),
         )
     except ValueError as error:
         raise BadInput(str(error)) from error
 
 
-def _check_out(out: str | None, directory: bool) -> None:
+def _check_out(out: str | None, directory: bool, option: str = "--out") -> None:
     if out is None:
         return
     from optimizer.report.files import refuse_unwritable
@@ -159,7 +174,7 @@ def _check_out(out: str | None, directory: bool) -> None:
     try:
         refuse_unwritable(out, directory)
     except OSError as error:
-        raise BadInput(f"--out: {error}") from error
+        raise BadInput(f"{option}: {error}") from error
 
 
 def _one_line(error: Exception) -> str:
@@ -180,12 +195,17 @@ def _parser() -> argparse.ArgumentParser:
 
     plan = command("plan", run_plan, "find the best plan of a case and certify it")
     add_plan_options(plan)
+    add_checkpoint_options(plan)
     check = command("check", run_check, "check a case without solving it: sizes, warnings, what may serve what, limits that clash")
     check.add_argument("case", metavar="CASE", help="a case file (YAML)")
     check.add_argument("--verbose", action="store_true", help="show where an unexpected error happened")
     evaluate = command("evaluate", run_evaluate, "certify given acquisitions: what they cost, and how much that is above the best plan")
     evaluate.add_argument("--plan", required=True, metavar="FILE", help="acquisitions: a plan.json, a JSON list, or a CSV")
     add_plan_options(evaluate, "FILE", "write both plans and the bracket to this JSON file")
+    add_checkpoint_options(evaluate)
+    sweep = command("sweep", lambda options: run_sweep(options, _settings(options)), "plan a case again and again with fields varied")
+    add_plan_options(sweep, help_out="write sweep.csv, sweep.json and its state there; the same command goes on from there")
+    add_sweep_options(sweep)
     schema = command("schema", run_schema, "print the JSON schema of case files (completion and checks in editors)")
     schema.add_argument("--out", metavar="FILE", help="write it to a file")
     add_performance_commands(command)
@@ -208,6 +228,16 @@ def add_plan_options(parser: argparse.ArgumentParser, out: str = "DIR", help_out
         "--max-iterations", type=int, default=usual.max_iterations, metavar="N", help="most iterations (default %(default)s)"
     )
     parser.add_argument("--verbose", action="store_true", help="a line per iteration, and where an unexpected error happened")
+
+
+def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
+    from optimizer.settings import Settings
+
+    parser.add_argument("--checkpoint", metavar="DIR", help="leave the state of the solve there, and go on from it after a kill")
+    parser.add_argument(
+        "--checkpoint-interval", type=float, default=Settings.checkpoint_interval_s, metavar="S",
+        help="seconds of work that a kill may cost (default %(default)s)",
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -83,13 +83,18 @@ def _judged(stated: Program, solution: Solution, tight: Program, bound: float, h
 
 
 def _together(last: Solution, spent: list[Solution]) -> Solution:
-    """The solution with the time and the iterations of all solves."""
+    """The solution with the time, the iterations and the notes of all solves."""
     seconds: dict[str, float] = {}
     for solution in spent:
         for name, value in solution.seconds.items():
             seconds[name] = seconds.get(name, 0.0) + value
     iterations, compilations = sum(s.iterations for s in spent), sum(s.compilations for s in spent)
-    return replace(last, seconds=seconds, iterations=iterations, compilations=compilations)
+    resumed = [s.resumed_at_iteration for s in spent if s.resumed_at_iteration is not None]
+    notes = tuple(dict.fromkeys(note for s in spent for note in s.notes))
+    return replace(
+        last, seconds=seconds, iterations=iterations, compilations=compilations, notes=notes,
+        resumed_at_iteration=sum(resumed) if resumed else None,
+    )  # fmt: skip
 
 
 # loads ----------------------------------------------------------------------------------------------------------------------------

@@ -6,21 +6,32 @@ import math
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from optimizer.build.build import Built
 from optimizer.build.build import build as build_program
 from optimizer.build.parameters import BuildError
+from optimizer.checkpoint import whole_run
 from optimizer.given_orders import Orders, fixed, signed_counts
 from optimizer.headroom import solve_with_headroom
 from optimizer.program.program import ProgramError
 from optimizer.report.result import Evaluation, Plan
 from optimizer.report.tables import tables_of
 from optimizer.settings import Settings
-from optimizer.solve import solve
+from optimizer.solve import Solution, solve
 from optimizer.spec import CaseError, load_case
 from optimizer.spec.resolved import Case
 
 CaseOrPath = Case | str | Path
+
+
+class Solved(NamedTuple):
+    """`built` holds the program that was solved last; `true`: (lower bound, relative gap) with the spare replicas as they are and not as
+    lines, None where nothing queues."""
+
+    built: Built
+    solution: Solution
+    true: tuple[float, float] | None
 
 
 def load(path: str | Path) -> Case:
@@ -46,7 +57,8 @@ def plan(case: CaseOrPath, settings: Settings | None = None) -> Plan:
     settings, began = settings or Settings(), time.perf_counter()
     case = case if isinstance(case, Case) else load(case)
     built = build(case)
-    return _told(built, settings, time.perf_counter() - began)
+    with whole_run():
+        return _told(built, settings, time.perf_counter() - began)
 
 
 def evaluate(case: CaseOrPath, acquisitions: Orders, settings: Settings | None = None, source: str = "acquisitions") -> Evaluation:
@@ -60,20 +72,27 @@ def evaluate(case: CaseOrPath, acquisitions: Orders, settings: Settings | None =
     case = case if isinstance(case, Case) else load(case)
     built = build(case)
     seconds = time.perf_counter() - began
-    best = _told(built, settings, seconds)
-    began = time.perf_counter()
-    given = fixed(built, signed_counts(built.structure, acquisitions, source))
-    return _compared(_told(given, settings, time.perf_counter() - began), best)
+    with whole_run():
+        best = _told(built, settings, seconds)
+        began = time.perf_counter()
+        given = fixed(built, signed_counts(built.structure, acquisitions, source))
+        return _compared(_told(given, settings, time.perf_counter() - began), best)
+
+
+def solved(built: Built, settings: Settings) -> Solved:
+    """The case's program certified, with spare replicas where work queues."""
+    groups = built.structure.pair_index.groups
+    if groups is None:
+        return Solved(built, solve(built.program, settings), None)
+    found = solve_with_headroom(built.program, groups, settings)
+    return Solved(replace(built, program=found.program), found.solution, (found.lower_bound_true, found.gap_relative))
 
 
 def _told(built: Built, settings: Settings, build_seconds: float) -> Plan:
-    """Solve, with spare replicas where work queues, and put everything that a reader asks into tables."""
-    groups = built.structure.pair_index.groups
-    if groups is None:
-        return tables_of(built, solve(built.program, settings), settings, build_seconds)
-    found = solve_with_headroom(built.program, groups, settings)
-    told = replace(built, program=found.program)
-    return tables_of(told, found.solution, settings, build_seconds, (found.lower_bound_true, found.gap_relative))
+    """Solve, and put everything that a reader asks into tables."""
+    found = solved(built, settings)
+    plan = tables_of(found.built, found.solution, settings, build_seconds, found.true)
+    return replace(plan, warnings=(*plan.warnings, *found.solution.notes)) if found.solution.notes else plan
 
 
 def _compared(given: Plan, best: Plan) -> Evaluation:

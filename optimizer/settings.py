@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -10,7 +12,8 @@ class Settings:
     """gap_relative: certified relative gap to reach (semantics of the gap: `optimizer.program.certificate`); headroom_gap_relative: gap of
     the spare replicas at which no further step is made (`optimizer.headroom`); max_iterations: one iteration is one factorisation;
     devices: how many may share a solve (None: all there are, where the program is large enough); verbose: print a line per iteration to
-    standard error; progress: show a progress bar there."""
+    standard error; progress: show a progress bar there; checkpoint: a directory where a solve leaves its state, and takes it up again after
+    the process was killed (None: nowhere); checkpoint_interval_s: at most so many seconds of work, or one iteration, are then repeated."""
 
     gap_relative: float = 1e-6
     headroom_gap_relative: float = 1e-2
@@ -18,6 +21,8 @@ class Settings:
     devices: int | None = None
     verbose: bool = False
     progress: bool = False
+    checkpoint: str | Path | None = None
+    checkpoint_interval_s: float = 30.0
 
     def __post_init__(self) -> None:
         if not 1e-12 <= self.gap_relative < 1:
@@ -28,3 +33,5 @@ class Settings:
             raise ValueError(f"devices is {self.devices}; it must be at least 1 (leave it out for all)")
         if not 1 <= self.max_iterations <= 10_000:
             raise ValueError(f"max_iterations is {self.max_iterations}; it must lie between 1 and 10000")
+        if not 0 <= self.checkpoint_interval_s < math.inf:
+            raise ValueError(f"checkpoint_interval_s is {self.checkpoint_interval_s}; it must be at least 0 and finite (30 is the default)")

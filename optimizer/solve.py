@@ -2,26 +2,33 @@
 
 The solver proposes, the certificate disposes: every iterate that looks close is handed to the certificate, the best plan and the best
 bound are kept separately (they may come from different iterates), and the status is the certificate's.
+
+What a long solve may meet: its process is killed (it leaves checkpoints and goes on from the last), or its device runs out of memory (the
+rest is solved with the nodes taken chunk after chunk, which needs less).
 """
 
 from __future__ import annotations
 
+import gc
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
-from optimizer.devices import prepare
+from optimizer.checkpoint import Saved, Store, host_state, shared_by_processes, whole_run
+from optimizer.devices import Session, prepare
+from optimizer.incumbent import Incumbent
 from optimizer.program import Program
-from optimizer.program.certificate import Certificate, Status, certify, infeasible_certificate
+from optimizer.program.certificate import Certificate, Status, infeasible_certificate
 from optimizer.program.infeasible import Infeasibility, find_infeasibility
-from optimizer.program.tidy import without_dust
 from optimizer.settings import Settings
 
 PATIENCE = 6  # certified attempts without progress before the solver is stopped
-POLISH = 3  # iterations after the goal, to get rid of tiny orders
+STREAM_ALL = 2  # `Shape.streaming`: every sweep over the nodes takes them chunk after chunk
 ATTEMPT_FACTOR = 100.0  # the certificate is asked once the solver's own gap is within this factor of the goal
 
 
@@ -54,7 +61,9 @@ class LogLine:
 
 @dataclass(frozen=True)
 class Solution:
-    """A certified answer. `seconds` by phase: compile, solve, certify."""
+    """A certified answer. `seconds` of this process by phase: compile, solve, certify. `resumed_at_iteration`: of the checkpoint that the
+    solve went on from; `iterations` and `log` (whose seconds go on) hold what was done before it too. `notes`: sentences about what went
+    wrong on the way."""
 
     certificate: Certificate
     iterations: int
@@ -64,6 +73,8 @@ class Solution:
     infeasibility: Infeasibility | None = None
     device: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    resumed_at_iteration: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def status(self) -> Status:
@@ -84,115 +95,175 @@ def solve(program: Program, settings: Settings | None = None) -> Solution:
     if infeasibility is not None:
         seconds = {"compile": 0.0, "solve": 0.0, "certify": time.perf_counter() - began}
         return Solution(infeasible_certificate(program, infeasibility), 0, seconds, (), 0, infeasibility, session.device, session.versions)
-    return _iterate(program, settings, session, time.perf_counter() - began)
+    with whole_run():
+        return _Solve(program, settings, session, time.perf_counter() - began).solution()
 
 
-def _iterate(program: Program, settings: Settings, session, certify_seconds: float) -> Solution:
-    from optimizer.solver.compiled import compile_for, forget
-    from optimizer.solver.interior_point import interior_point
-    from optimizer.solver.layout import make_layout
+class _Solve:
+    """One solve: where it stands and what it has learned."""
 
-    began = time.perf_counter()
-    if session.crowded():
-        forget()
-    with session.counting() as counter:
-        layout = make_layout(program, min(settings.devices or session.devices, session.devices), session.platform == "cpu")
+    def __init__(self, program: Program, settings: Settings, session: Session, certify_seconds: float) -> None:
+        self.program, self.settings, self.session = program, settings, session
+        self.best = Incumbent(program, settings.gap_relative, keep_pairs=settings.checkpoint is not None)
+        self.log: list[LogLine] = []
+        self.notes: list[str] = []
+        self.iteration, self.complete = 0, False
+        self.resumed_at: int | None = None
+        self.state: Any = None  # of the host, to go on from; None: begin
+        self.last: Any = None  # the last iterate
+        self.began, self.spent_before = time.perf_counter(), 0.0
+        self.compile_seconds, self.certify_seconds = 0.0, certify_seconds
+        self.store: Store | None = None
+
+    def solution(self) -> Solution:
+        from optimizer.solver.compiled import forget
+        from optimizer.solver.layout import make_layout
+
+        if self.session.crowded():
+            forget()
+        with self.session.counting() as counter:
+            devices = min(self.settings.devices or self.session.devices, self.session.devices)
+            layout = make_layout(self.program, devices, self.session.platform == "cpu")
+            self.store = self._store(layout)
+            self._resume()
+            failure = None
+            with _progress(self.settings) as advance:
+                if not self.complete:
+                    failure = self._until_memory_ends(layout, advance)
+                if failure is not None and layout.shape.streaming < STREAM_ALL:
+                    self._let_go()
+                    self.notes.append(
+                        f"The device ran out of memory in iteration {self.iteration + 1}; the rest was solved with the nodes taken chunk "
+                        "after chunk, which needs less memory and more time."
+                    )
+                    layout = replace(layout, shape=layout.shape._replace(streaming=STREAM_ALL))
+                    failure = self._until_memory_ends(layout, advance)
+            if self.store is not None and failure is None and self.last is not None:
+                self.store.write_complete(self._saved(), time.perf_counter() - self.began)
+            certificate = self._timed(self.best.final) if failure is None else self._out_of_memory(failure)
+        total = time.perf_counter() - self.began
+        self.notes += [] if self.store is None else self.store.notes
+        solving = max(0.0, total - self.compile_seconds - self.certify_seconds)
+        seconds = {"compile": self.compile_seconds, "solve": solving, "certify": self.certify_seconds}
+        return Solution(
+            certificate, self.iteration, seconds, tuple(self.log), counter.count, None, self.session.device, self.session.versions,
+            self.resumed_at, tuple(self.notes),
+        )  # fmt: skip
+
+    def _until_memory_ends(self, layout: Any, advance: Callable[[float], None]) -> str | None:
+        """Iterate to the end. Where the device runs out of memory on the way: what it said; nothing is held by an exception then."""
+        try:
+            self._iterate(layout, advance)
+            self.complete = True
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise
+            return " ".join(str(error).split())[:200] or type(error).__name__
+        return None
+
+    def _iterate(self, layout: Any, advance: Callable[[float], None]) -> None:
+        from optimizer.solver.compiled import compile_for
+        from optimizer.solver.interior_point import interior_point
+
+        settings, best = self.settings, self.best
         start = time.perf_counter()
         with _working(settings, "compiling"):
             compile_for(layout.shape, layout.data)
-        compile_seconds = time.perf_counter() - start
-        best = _Best(program, settings.gap_relative)
-        log: list[LogLine] = []
-        iteration = 0
-        with _progress(settings) as advance:
-            for iterate in interior_point(layout, settings.max_iterations, settings.gap_relative):
-                iteration = iterate.iteration
-                attempt = None
-                close = iterate.gap_estimate <= ATTEMPT_FACTOR * settings.gap_relative and iterate.primal_error < 1e-4
-                if close or best.certificate is not None:
-                    start = time.perf_counter()
-                    attempt = best.consider(iterate)
-                    certify_seconds += time.perf_counter() - start
-                elapsed = time.perf_counter() - began
-                line = LogLine(
-                    iteration, elapsed, iterate.mu, iterate.primal_cost, iterate.dual_cost, iterate.gap_estimate, iterate.primal_error,
-                    iterate.dual_error, iterate.step_primal, iterate.step_dual, iterate.correctors, iterate.refinement_rounds, attempt,
-                )  # fmt: skip
-                log.append(line)
-                if settings.verbose:
-                    print(line, file=sys.stderr)
-                advance(iterate.gap_estimate if attempt is None else attempt)
-                best.remember(iterate)
-                start = time.perf_counter()
-                finished = best.finished()
-                certify_seconds += time.perf_counter() - start
-                if finished or best.stale >= PATIENCE:
-                    break
+        self.compile_seconds += time.perf_counter() - start
+        known = self.log[-1].iteration if self.log else -1
         start = time.perf_counter()
-        certificate = best.final()
-        certify_seconds += time.perf_counter() - start
-    total = time.perf_counter() - began
-    seconds = {"compile": compile_seconds, "solve": max(0.0, total - compile_seconds - certify_seconds), "certify": certify_seconds}
-    return Solution(certificate, iteration, seconds, tuple(log), counter.count, None, session.device, session.versions)
+        for iterate in interior_point(layout, settings.max_iterations, settings.gap_relative, self.state, self.iteration):
+            self.state = None  # the iterate has it
+            self.last, self.iteration = iterate, iterate.iteration
+            if iterate.iteration <= known:  # where the solve goes on from
+                continue
+            attempt = None
+            close = iterate.gap_estimate <= ATTEMPT_FACTOR * settings.gap_relative and iterate.primal_error < 1e-4
+            if close or best.certificate is not None:
+                attempt = self._timed(best.consider, iterate)
+            line = LogLine(
+                iterate.iteration, self._elapsed(), iterate.mu, iterate.primal_cost, iterate.dual_cost, iterate.gap_estimate,
+                iterate.primal_error, iterate.dual_error, iterate.step_primal, iterate.step_dual, iterate.correctors,
+                iterate.refinement_rounds, attempt,
+            )  # fmt: skip
+            self.log.append(line)
+            if settings.verbose:
+                print(line, file=sys.stderr)
+            advance(iterate.gap_estimate if attempt is None else attempt)
+            best.remember(iterate)
+            if self._timed(best.finished) or best.stale >= PATIENCE:
+                break
+            if self.store is not None and self.store.due(time.perf_counter() - start):
+                self.store.write(self._saved())
+            start = time.perf_counter()
+
+    def _out_of_memory(self, failure: str) -> Certificate:
+        """The best that is known where memory did not suffice for more."""
+        said = (
+            "The device ran out of memory also with the nodes taken chunk after chunk: plan fewer scenarios, periods or load blocks, or "
+            f"use a device with more memory ({failure})."
+        )
+        self._let_go()
+        self.notes.append(said)
+        if self.store is not None:
+            self.store.keep()
+        certificate = Certificate(Status.FAILED, said, math.nan, -math.inf, math.nan, math.nan, math.nan, None, None, (), math.nan)
+        if self.best.likely is None:
+            return certificate
+        try:
+            found = self._timed(self.best.final)
+        except MemoryError:
+            return certificate
+        return found if found.status is not Status.FAILED else replace(found, reason=f"{said} {found.reason}")
+
+    def _let_go(self) -> None:
+        """Keep on the host what a device had, and free its memory."""
+        from optimizer.solver.compiled import forget
+
+        if self.last is not None:
+            self.state, self.last = host_state(self.last.state), None
+        self.best.to_host()
+        forget()
+        gc.collect()
+
+    # checkpoints ------------------------------------------------------------------------------------------------------------------
+    def _store(self, layout: Any) -> Store | None:
+        if self.settings.checkpoint is None:
+            return None
+        if shared_by_processes():
+            self.notes.append("No checkpoints were written: several processes shared the solve.")
+            return None
+        return Store(self.program, self.settings, layout, Path(self.settings.checkpoint))
+
+    def _resume(self) -> None:
+        saved = self.store.read() if self.store is not None else None
+        if saved is None:
+            return
+        self.state, self.iteration, self.complete = saved.state, saved.iteration, saved.complete
+        self.log = [LogLine(*row) for row in saved.log]
+        self.resumed_at, self.spent_before = saved.iteration, saved.seconds
+        self._timed(self.best.restore, saved.numbers, saved.pairs)
+        if saved.complete:
+            self._timed(self.best.finished)
+
+    def _saved(self) -> Saved:
+        rows = [list(astuple(line)) for line in self.log]
+        return Saved(self.iteration, self.complete, self._elapsed(), self.last.state, rows, *self.best.written())
+
+    def _elapsed(self) -> float:
+        return self.spent_before + time.perf_counter() - self.began
+
+    def _timed(self, certify: Callable[..., Any], *arguments: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return certify(*arguments)
+        finally:
+            self.certify_seconds += time.perf_counter() - start
 
 
-class _Best:
-    """The best plan and the best bound so far, which may come from different iterates."""
-
-    def __init__(self, program: Program, tolerance: float) -> None:
-        self.program, self.tolerance = program, tolerance
-        self.certificate: Certificate | None = None
-        self.stale = 0
-        self.likely = None
-        self.merit = math.inf
-        self.considered = -1
-        self.polished = 0
-
-    @property
-    def done(self) -> bool:
-        return self.certificate is not None and self.certificate.status is Status.CERTIFIED
-
-    def finished(self) -> bool:
-        """Certified, and without orders that are too small to matter; some more iterations are spent on the latter, as they shrink by a
-        decade in each."""
-        if not self.done:
-            return False
-        assert self.certificate is not None
-        clean = without_dust(self.program, self.certificate, self.tolerance)
-        self.certificate, self.polished = clean or self.certificate, self.polished + 1
-        return clean is not None or self.polished > POLISH
-
-    def remember(self, iterate) -> None:
-        """Keep the iterate that looks best by its own gap and errors, in case none comes close enough to be certified on the way."""
-        merit = iterate.gap_estimate + iterate.primal_error + iterate.dual_error
-        if self.likely is None or not merit >= self.merit:
-            self.likely, self.merit = iterate, merit
-
-    def consider(self, iterate) -> float:
-        """Certify this iterate, alone and with the best of what was seen; returns the best certified gap so far."""
-        self.considered = iterate.iteration
-        new = certify(self.program, iterate.plan(), iterate.multipliers(), self.tolerance)
-        old = self.certificate
-        if old is None or old.plan is None or old.multipliers is None:
-            self.certificate = new
-        else:
-            plan = new.plan if new.plan is not None and new.objective <= old.objective else old.plan
-            multipliers = new.multipliers if new.lower_bound >= old.lower_bound else old.multipliers
-            assert plan is not None and multipliers is not None
-            mixed = new if plan is new.plan and multipliers is new.multipliers else certify(self.program, plan, multipliers, self.tolerance)
-            improved = math.isfinite(mixed.gap) and not (mixed.gap > 0.9 * old.gap)
-            self.stale = 0 if improved else self.stale + 1
-            if not mixed.gap > old.gap:
-                self.certificate = mixed
-        return self.certificate.gap_relative
-
-    def final(self) -> Certificate:
-        """The best certificate; the likeliest iterate is certified if it was not yet."""
-        assert self.likely is not None, "the solver yields its starting point"
-        if not self.done and self.considered != self.likely.iteration:
-            self.consider(self.likely)
-        assert self.certificate is not None
-        return self.certificate
+def _is_out_of_memory(error: Exception) -> bool:
+    """Of a device (XLA says RESOURCE_EXHAUSTED) or of the host."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 @contextmanager

@@ -62,17 +62,20 @@ class Iterate:
         return complete(self.layout, self.layout.multipliers(Both(self.state.cells.y, self.state.own.y)))
 
 
-def interior_point(layout: Layout, max_iterations: int = 100, gap_relative: float = 1e-9) -> Iterator[Iterate]:
-    """Yield iterates until progress ends; the first is the starting point (iteration 0)."""
+def interior_point(
+    layout: Layout, max_iterations: int = 100, gap_relative: float = 1e-9, resume: State | None = None, first: int = 0
+) -> Iterator[Iterate]:
+    """Yield iterates until progress ends; the first is the starting point (iteration 0), or `resume` (arrays of the host or of devices, as
+    in `Iterate.state`) as iteration `first`."""
     k = compile_for(layout.shape, layout.data)
     data = k.place(layout.data)
-    state = starting_point(k, data)
+    state = starting_point(k, data) if resume is None else k.place(resume)
     steps = (0.0, 0.0, 1.0, 0, 0, 0.0)
     money = layout.scales.money
     offset = fixed_cost(layout)
     stuck = 0
     count = float(data.count)
-    for iteration in range(max_iterations + 1):
+    for iteration in range(first, max_iterations + 1):
         res = k.residuals(data, state)
         mu = float(res.mu)
         if not np.isfinite(mu):

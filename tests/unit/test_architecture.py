@@ -29,8 +29,12 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.cli": (
         {
             "optimizer", "optimizer.plan", "optimizer.report", "optimizer.spec", "optimizer.program", "optimizer.settings",
-            "optimizer.cli_performance",
+            "optimizer.checkpoint", "optimizer.cli_performance", "optimizer.cli_sweep",
         },
+        set(),
+    ),
+    "optimizer.cli_sweep": (
+        {"optimizer.sweep", "optimizer.sweep_journal", "optimizer.sweep_points", "optimizer.report", "optimizer.spec"},
         set(),
     ),
     "optimizer.cli_performance": (
@@ -39,10 +43,20 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "optimizer.cli_calibrate": ({"optimizer.report", "optimizer.performance", "optimizer.spec"}, set()),
     "optimizer.cli_serve": ({"optimizer.report", "optimizer.performance", "optimizer.spec"}, set()),
+    "optimizer.sweep": (
+        {
+            "optimizer.checkpoint", "optimizer.plan", "optimizer.report", "optimizer.settings", "optimizer.spec", "optimizer.sweep_fields",
+            "optimizer.sweep_journal", "optimizer.sweep_points",
+        },
+        set(),
+    ),
+    "optimizer.sweep_fields": ({"optimizer.spec", "optimizer.sweep_points"}, set()),
+    "optimizer.sweep_journal": ({"optimizer.checkpoint"}, set()),
+    "optimizer.sweep_points": ({"optimizer.spec"}, set()),
     "optimizer.plan": (
         {
-            "optimizer.given_orders", "optimizer.headroom", "optimizer.report", "optimizer.build", "optimizer.spec", "optimizer.program",
-            "optimizer.solve", "optimizer.settings",
+            "optimizer.checkpoint", "optimizer.given_orders", "optimizer.headroom", "optimizer.report", "optimizer.build", "optimizer.spec",
+            "optimizer.program", "optimizer.solve", "optimizer.settings",
         },
         set(),
     ),
@@ -60,7 +74,15 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.economics": ({"optimizer.spec"}, {"numpy", "jax"}),
     "optimizer.uncertainty": ({"optimizer.spec"}, {"numpy", "jax"}),
     "optimizer.spec": (set(), {"pydantic", "pydantic_core", "yaml"}),
-    "optimizer.solve": ({"optimizer.program", "optimizer.solver", "optimizer.devices", "optimizer.settings"}, {"rich"}),
+    "optimizer.solve": (
+        {
+            "optimizer.checkpoint", "optimizer.devices", "optimizer.incumbent", "optimizer.program", "optimizer.settings",
+            "optimizer.solver",
+        },
+        {"rich"},
+    ),
+    "optimizer.incumbent": ({"optimizer.program"}, set()),
+    "optimizer.checkpoint": ({"optimizer.program", "optimizer.solver"}, {"jax", "numpy"}),
     "optimizer.solver": ({"optimizer.program", "kernels"}, {"jax", "numpy"}),
     "optimizer.program": (set(), {"numpy", "scipy"}),
     "optimizer.devices": (set(), {"jax", "scipy", "threadpoolctl"}),
@@ -72,8 +94,10 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
 TYPE_ARROWS: dict[str, set[str]] = {
     "optimizer": {
         "optimizer.plan", "optimizer.performance", "optimizer.program", "optimizer.report", "optimizer.settings", "optimizer.solve",
-        "optimizer.spec",
+        "optimizer.spec", "optimizer.sweep",
     },
+    "optimizer.checkpoint": {"optimizer.settings"},
+    "optimizer.cli_sweep": {"optimizer.settings"},
     "optimizer.report": {"optimizer.settings", "optimizer.solve"},
 }
 
