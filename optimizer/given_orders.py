@@ -6,10 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 
 from optimizer.build.build import Built
 from optimizer.build.records import LimitRecord
@@ -18,10 +17,13 @@ from optimizer.program.layout import limit_operator
 from optimizer.program.program import Array, Program, Sparse
 from optimizer.spec import CaseError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 ROUNDING = 1e-6
 """A given plan that exceeds a limit by less than this share of the row's terms meets it: people write counts with few digits."""
 
-Orders = Iterable[Mapping[str, Any]] | pd.DataFrame
+Orders: TypeAlias = "Iterable[Mapping[str, Any]] | pd.DataFrame"
 
 
 def signed_counts(structure: Structure, acquisitions: Orders, file: str = "acquisitions") -> Array:
@@ -29,7 +31,7 @@ def signed_counts(structure: Structure, acquisitions: Orders, file: str = "acqui
 
     Raises CaseError (with `file` as the place of the mistake) for a row that names no order of the case.
     """
-    rows = acquisitions.to_dict("records") if isinstance(acquisitions, pd.DataFrame) else list(acquisitions)
+    rows = acquisitions.to_dict("records") if hasattr(acquisitions, "to_dict") else list(acquisitions)
     offers = {a.offer for a in structure.acquisitions}
     dates = {(a.offer, a.signing_date) for a in structure.acquisitions}
     known = {(a.offer, a.signing_date, a.scenario): a.index for a in structure.acquisitions}

@@ -11,16 +11,19 @@ so that a huge penalty or a sunk cost does not hide the plan.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
-from optimizer.program.bound import Bound, clip_multipliers, lower_bound
+from optimizer.program.bound import Bound, bound_at
 from optimizer.program.cost import cost
+from optimizer.program.folded import Folded
 from optimizer.program.infeasible import Infeasibility, farkas_margin
+from optimizer.program.node_programs import REACH
 from optimizer.program.program import Array, Multipliers, Plan, Program, ProgramError
-from optimizer.program.repair import repair
+from optimizer.program.repair import repair_at
 from optimizer.program.rows import name_of, violation
 from optimizer.program.validate import check_arrays
 
@@ -64,16 +67,39 @@ class Certificate:
 
 def certify(program: Program, plan: Plan, multipliers: Multipliers, tolerance: float) -> Certificate:
     """Judge a plan and multipliers, whatever their quality: CERTIFIED only if the repaired plan is feasible and within `tolerance`."""
-    try:
-        check_arrays(program)
-    except ProgramError as error:
-        return _failed(f"The program itself is not valid: {error}")
-    try:
-        bound = lower_bound(program, multipliers)
-        clipped = clip_multipliers(program, multipliers)
-        repaired = repair(program, plan, multipliers, (bound.value, tolerance))
-    except (ValueError, TypeError, IndexError) as error:
-        return _failed(f"The plan or the multipliers do not fit the program: {error}.")
+    return certify_plans(program, (plan,), multipliers, tolerance)[-1]
+
+
+def certify_plans(
+    program: Program, plans: Iterable[Plan], multipliers: Multipliers, tolerance: float, reach: float = REACH
+) -> list[Certificate]:
+    """`certify` for several plans at the same multipliers, up to and including the first that is CERTIFIED: their bound is found once.
+
+    reach: a plan whose repair ends further from the bound than this many tolerances is not improved; 1 where only CERTIFIED is of use.
+    """
+    found: list[Certificate] = []
+    folded, bound = None, None
+    for plan in plans:
+        try:
+            check_arrays(program)
+        except ProgramError as error:
+            return [*found, _failed(f"The program itself is not valid: {error}")]
+        try:
+            if folded is None or bound is None:
+                folded = Folded(program, multipliers)
+                bound = bound_at(folded)
+            repaired = repair_at(folded, plan, (bound.value, tolerance), reach)
+        except (ValueError, TypeError, IndexError) as error:
+            return [*found, _failed(f"The plan or the multipliers do not fit the program: {error}.")]
+        found.append(_judged(folded, bound, repaired, tolerance))
+        if found[-1].status is Status.CERTIFIED:
+            break
+    return found
+
+
+def _judged(folded: Folded, bound: Bound, repaired: Plan | None, tolerance: float) -> Certificate:
+    """The certificate of a repaired plan."""
+    program, clipped = folded.program, folded.multipliers
     if repaired is None:
         return _failed(
             "No acquisitions inside their bounds and limits were found near the plan; ask find_infeasibility for the reason.",

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from optimizer.program.bound import Folded
 from optimizer.program.coupling import link_excess, link_values
+from optimizer.program.folded import Folded
 from optimizer.program.layout import node_chunks
+from optimizer.program.places import Asks, place_work, spare_places
 from optimizer.program.program import Array
 from optimizer.program.recourse import Recourse
-from optimizer.program.refill import ON_PURPOSE, Asks, place_work, spare_places
+from optimizer.program.refill import ON_PURPOSE
 
 
 def hold_free_work(state: Recourse, folded: Folded, z: Array, slack_given: Array) -> None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sparse
-from scipy.optimize import linprog
 
 from optimizer.program.layout import limit_operator
 from optimizer.program.program import Array, Program
@@ -95,6 +94,8 @@ def limit_name(program: Program, index: int) -> str:
 
 def _relax(program: Program, kept: Array) -> tuple[Array, Array, Array] | None:
     """(below [L], above [L], multipliers [L]) of the least weighted relaxation of the kept limits; None where none is needed."""
+    from scipy.optimize import linprog
+
     rows = limit_operator(program)[kept]
     largest = abs(rows).max(axis=1).toarray().ravel() if len(kept) else np.zeros(0)
     scale = 1.0 / np.where(largest > 0, largest, 1.0)

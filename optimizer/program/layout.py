@@ -74,6 +74,15 @@ def deferrable_sum(program: Program, layout: Layout, x: Array, hours: Array) -> 
     return out
 
 
+def stream_columns(program: Program) -> tuple[Array, Array]:
+    """(pairs of each stream [W, most], padded with 0; which of them exist)."""
+    starts = np.searchsorted(program.pair_stream, np.arange(program.streams + 1))
+    count = np.diff(starts)
+    offset = np.arange(max(1, int(count.max(initial=0))))
+    exists = offset < count[:, None]
+    return np.where(exists, starts[:-1, None] + offset, 0), exists
+
+
 def node_chunks(program: Program) -> Iterator[slice]:
     """Consecutive slices that cover the nodes."""
     step = max(1, CHUNK_ENTRIES // max(1, program.blocks * program.pairs))

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sparse
-from scipy.optimize import linprog
 
-from optimizer.program.bound import Folded
 from optimizer.program.cost import node_costs, slack_costs
 from optimizer.program.coupling import link_parts, link_values, side_room
+from optimizer.program.folded import Folded
 from optimizer.program.layout import Layout, deferrable_sum, placement_box, served_sum
 from optimizer.program.program import Array, Plan, Program
 from optimizer.program.recourse import Recourse
@@ -25,8 +24,8 @@ CONCENTRATED = 0.3  # the nodes solved must hold this share of the gap
 REACH = 10.0  # times the tolerance: what is left then may still vanish with a better scale
 
 
-def dear_nodes(folded: Folded, plan: Plan, least: Array, aim: tuple[float, float] | None) -> Array:
-    """The nodes worth solving; least [N]: each node's Lagrangian value at what it holds; aim as in `repair`."""
+def dear_nodes(folded: Folded, plan: Plan, least: Array, aim: tuple[float, float] | None, reach: float = REACH) -> Array:
+    """The nodes worth solving; least [N]: each node's Lagrangian value at what it holds; aim as in `repair`; reach: see REACH."""
     p = folded.program
     placement, unserved, rent = node_costs(p, plan.x, plan.u, plan.ud, plan.r)
     side, link = slack_costs(p, plan.side_slack, plan.link_slack)
@@ -45,7 +44,7 @@ def dear_nodes(folded: Folded, plan: Plan, least: Array, aim: tuple[float, float
         penalties = unserved.sum() + side.sum() + link.sum()
         total = costs.sum() + link.sum() + float(p.acquisition_cost @ plan.z) + p.constant
         allowed = aim[1] * max(1.0, abs(total - penalties - p.constant))
-        if total - aim[0] <= allowed or total - gain - aim[0] > REACH * allowed:
+        if total - aim[0] <= allowed or total - gain - aim[0] > reach * allowed:
             return chosen[:0]
     return chosen[gap[chosen] > 1e-3 * gap[chosen].mean()]
 
@@ -95,6 +94,8 @@ class _Columns:
 
 def _solve(state: Recourse, folded: Folded, nodes: Array, z: Array, side_most: Array) -> tuple[Array, Array] | None:
     """(x [n,B,P], r [n,B,G]) of the nodes' joint program; None where HiGHS gives no answer."""
+    from scipy.optimize import linprog
+
     p, columns = state.program, _Columns(state.program, nodes)
     at, c = columns.at, p.template_of_node[nodes]
     weight = p.node_weight[nodes]
@@ -135,7 +136,8 @@ def _solve(state: Recourse, folded: Folded, nodes: Array, z: Array, side_most: A
         b_eq=np.concatenate(equal_side),
         bounds=np.stack([np.zeros(columns.count), upper], axis=1),
         method="highs",
-        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
+        # nothing here can be presolved away: with it HiGHS took the same steps and half as long again
+        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10, "presolve": p.links > 0},
     )
     return None if answer.x is None else (answer.x[at["x"]], answer.x[at["r"]])
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sparse
-from scipy.optimize import linprog
 
 from optimizer.program.layout import limit_operator
 from optimizer.program.program import Array, Program
@@ -80,6 +79,8 @@ def _polish(program: Program, rows: sparse.csr_matrix, z: Array) -> Array | None
 
 def _nearest(program: Program, rows: sparse.csr_matrix, z: Array) -> Array | None:
     """The point of box and limits at least weighted distance from z, to HiGHS's tolerance."""
+    from scipy.optimize import linprog
+
     lower, upper = program.acquisition_lower, program.acquisition_upper
     price = 1.0 / np.maximum(np.abs(z), np.maximum(1e-3 * (upper - lower), 1e-9))
     matrix, bounds, equal = one_sided_limits(program, rows)
@@ -118,6 +119,8 @@ def _both(matrix: sparse.csr_matrix) -> sparse.csr_matrix | None:
 
 def strict_centre(program: Program, rows: sparse.csr_matrix) -> Array | None:
     """A point that holds the equalities exactly and every other limit with the largest common margin, if that margin is positive."""
+    from scipy.optimize import linprog
+
     matrix, bounds, equal = one_sided_limits(program, rows)
     if equal.all():
         return None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sparse
-from scipy.optimize import linprog
 
 from optimizer.program.layout import held_operator, limit_operator, link_operator
 from optimizer.program.program import Array, Program, ProgramError
@@ -127,6 +126,8 @@ def _least(program: Program, rows: sparse.csr_matrix, base: Array, base_size: Ar
 
 def _exact_least(program: Program, row: sparse.csr_matrix, base: float) -> float | None:
     """The least value of base + row z over box and limits; None where the limits leave no z."""
+    from scipy.optimize import linprog
+
     matrix, bounds, equal = one_sided_limits(program, limit_operator(program))
     answer = linprog(
         row.toarray().ravel(),

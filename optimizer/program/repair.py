@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from optimizer.program.bound import Folded, clip_multipliers
 from optimizer.program.cost import cost
 from optimizer.program.coupling import hold_links, hold_sides, link_excess, link_values, side_room, side_values
+from optimizer.program.folded import Folded
 from optimizer.program.free_work import hold_free_work
-from optimizer.program.layout import Layout, deferrable_sum, held, held_operator, node_chunks, placement_box, served_sum
-from optimizer.program.node_programs import dear_nodes, solve_nodes
+from optimizer.program.layout import Layout, deferrable_sum, held, node_chunks, placement_box, served_sum
+from optimizer.program.node_programs import REACH, dear_nodes, solve_nodes
+from optimizer.program.places import spare_places
 from optimizer.program.program import Array, Multipliers, Plan, Program
 from optimizer.program.project import acquisitions_inside
 from optimizer.program.recourse import Recourse
-from optimizer.program.refill import refill, spare_places
+from optimizer.program.refill import refill
 from optimizer.program.shed import shed_links
 
 GROWTH = 1e-2  # a shortage of capacity below this share lets acquisitions grow, so that a rounding error does not become unserved work
@@ -32,14 +33,17 @@ def repair(program: Program, plan: Plan, multipliers: Multipliers, aim: tuple[fl
 
     aim = (lower bound, relative tolerance): nodes are solved exactly only where that is needed, and may suffice, to come within it.
     """
+    return repair_at(Folded(program, multipliers), plan, aim)
+
+
+def repair_at(folded: Folded, plan: Plan, aim: tuple[float, float] | None = None, reach: float = REACH) -> Plan | None:
+    """`repair` at multipliers that are folded already; reach: how far beyond the aim a plan is still worth solving nodes exactly."""
     with np.errstate(all="ignore"):
-        p, m = program, clip_multipliers(program, multipliers)
+        p, layout, m = folded.program, folded.layout, folded.multipliers
         u, ud, r, slack = (_finite(a, s) for a, s in zip((plan.u, plan.ud, plan.r, plan.link_slack), _shapes(p), strict=True))
         z = acquisitions_inside(p, _shaped(plan.z, (p.acquisitions,)))
         if z is None:
             return None
-        folded = Folded(p, m, Layout.of(p))
-        layout = folded.layout
         x, load = _placements(p, layout, _shaped(plan.x, (p.nodes, p.blocks, p.pairs)))
         z = _grown(p, z, load, folded.rent_box)
         if z is None:
@@ -47,16 +51,15 @@ def repair(program: Program, plan: Plan, multipliers: Multipliers, aim: tuple[fl
         holds = held(p, z)[p.state_of_node]
         # below zero only where rent makes up for it: a rounding error of the sum must not ask for rent that does not exist
         capacity = np.maximum(p.availability * holds[:, : p.pools], -folded.rent_box.min(axis=1))
-        least = _recourse(folded, x, load, capacity, (u, ud))
+        _recourse(folded, x, load, capacity, (u, ud))
         state = Recourse(p, layout, x, capacity, folded.rent_box, r)
         side_slack, link_slack = _couple(state, folded, z, holds[:, p.pools :], slack, (u, ud))
         repaired = Plan(z, state.x, state.u, state.ud, state.r, side_slack, link_slack)
-        least = least + np.einsum("nbg,ng->n", m.capacity, capacity) + (m.side * holds[:, p.pools :]).sum(axis=1)
-        before = cost(p, repaired)["total"]
-        chosen = dear_nodes(folded, repaired, least, aim)
+        least = folded.least.value + np.einsum("nbg,ng->n", m.capacity, capacity) + (m.side * holds[:, p.pools :]).sum(axis=1)
+        chosen = dear_nodes(folded, repaired, least, aim, reach)
         if not len(chosen):
             return repaired
-        kept = state.copy_nodes(np.arange(p.nodes) if p.links else chosen)
+        before, kept = cost(p, repaired)["total"], state.copy_nodes(np.arange(p.nodes) if p.links else chosen)
         solve_nodes(state, folded, chosen, z, holds[:, p.pools :])
         improved = Plan(z, state.x, state.u, state.ud, state.r, *_couple(state, folded, z, holds[:, p.pools :], slack, (u, ud)))
         if cost(p, improved)["total"] < before:
@@ -126,17 +129,16 @@ def _grown(program: Program, z: Array, load: Array, rent_most: Array) -> Array |
         return z
     growth = np.zeros(program.held_base.shape)
     growth[:, : program.pools][little] = (short[little] / signed[little]) * (1 + 1e-9)
-    entries = held_operator(program).tocoo()
-    helps = entries.data > 0
+    state, output, column = program.held_matrix.index
+    helps = program.held_matrix.value > 0
     factor = np.zeros(program.acquisitions)
-    np.maximum.at(factor, entries.col[helps], growth.ravel()[entries.row[helps]])
+    np.maximum.at(factor, column[helps], growth[state[helps], output[helps]])
     return acquisitions_inside(program, z + factor * np.maximum(z, 0.0))
 
 
-def _recourse(folded: Folded, x: Array, load: Array, capacity: Array, wished: tuple[Array, Array]) -> Array:
-    """Trim to capacity and refill, in place, chunk by chunk; returns the least Lagrangian value of the nodes' columns [N]."""
+def _recourse(folded: Folded, x: Array, load: Array, capacity: Array, wished: tuple[Array, Array]) -> None:
+    """Trim to capacity and refill, in place, chunk by chunk."""
     p, layout = folded.program, folded.layout
-    least = np.empty(p.nodes)
     for nodes in node_chunks(p):
         part, room = x[nodes], capacity[nodes][:, None, :] + folded.rent_box[nodes]
         template = p.template_of_node[nodes]
@@ -145,14 +147,11 @@ def _recourse(folded: Folded, x: Array, load: Array, capacity: Array, wished: tu
             load[nodes] = layout.sum_by_pool(part * p.pair_capacity[template][:, None, :], p.pools)
         hours = p.block_hours[template]
         missing = p.demand[nodes] - served_sum(p, layout, part), p.demand_deferrable[nodes] - deferrable_sum(p, layout, part, hours)
-        reduced = folded.reduced(nodes)
-        least[nodes] = folded.minima(nodes, reduced).value
-        box = placement_box(p, layout, nodes) if folded.boxed else None
+        box = None if folded.bounded is None else placement_box(p, layout, nodes)
         spare = spare_places(load[nodes], capacity[nodes], folded.rent_box[nodes])
-        refill(p, nodes, reduced, part, spare, missing, (wished[0][nodes], wished[1][nodes]), box)
+        refill(folded, nodes, part, spare, missing, (wished[0][nodes], wished[1][nodes]), box)
         if box is not None:
             np.minimum(part, box, out=part)
-    return least
 
 
 def _couple(

@@ -43,7 +43,7 @@ def violation(program: Program, plan: Plan) -> Violation:
             if not share.ravel()[at] <= worst_row:
                 worst_row, row_name = float(share.ravel()[at]), _place(name, at, share.shape)
     for name, lower, value, upper in _bounds(p, plan):
-        if value.size:
+        if not ((value >= lower).all() and (upper is np.inf or (value <= upper).all())):
             excess = lower - value if upper is np.inf else np.maximum(value - upper, lower - value)
             at = int(np.argmax(excess))
             if not excess.ravel()[at] <= worst_bound:

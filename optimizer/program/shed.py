@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from optimizer.program.bound import Folded
 from optimizer.program.coupling import link_excess, link_values
+from optimizer.program.folded import Folded
 from optimizer.program.layout import node_chunks, placement_box
+from optimizer.program.places import spare_places
 from optimizer.program.program import Array, Program
 from optimizer.program.recourse import Recourse
-from optimizer.program.refill import ON_PURPOSE, refill, spare_places
+from optimizer.program.refill import ON_PURPOSE, refill
 
 
 def shed_links(state: Recourse, folded: Folded, z: Array, wished: tuple[Array, Array]) -> None:
@@ -68,8 +69,8 @@ def _place_elsewhere(state: Recourse, folded: Folded, nodes: slice) -> None:
     p = state.program
     spare = spare_places(state.load(nodes), state.capacity[nodes], state.rent_room[nodes])
     closed = np.full(state.u[nodes].shape, np.inf), np.full(state.ud[nodes].shape, np.inf)
-    box = placement_box(p, state.layout, nodes) if folded.boxed else None
-    refill(p, nodes, folded.reduced(nodes), state.x[nodes], spare, (state.u[nodes], state.ud[nodes]), closed, box)
+    box = placement_box(p, state.layout, nodes) if folded.bounded is not None else None
+    refill(folded, nodes, state.x[nodes], spare, (state.u[nodes], state.ud[nodes]), closed, box)
     if box is not None:
         np.minimum(state.x[nodes], box, out=state.x[nodes])
     state.follow(nodes)

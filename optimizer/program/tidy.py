@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from optimizer.program.certificate import Certificate, Status, certify
+from optimizer.program.certificate import Certificate, Status, certify_plans
 from optimizer.program.program import Program
 
 SHARES = (1e-4, 1e-6)  # of the largest order, tried in turn
@@ -28,11 +28,9 @@ def without_dust(program: Program, certificate: Certificate, tolerance: float) -
     orders[acquisition[output < program.pools]] = True
     orders &= program.acquisition_lower == 0
     largest = plan.z[orders].max(initial=0.0)
-    for share in SHARES:
-        dust = orders & (plan.z > 0) & (plan.z < share * largest)
-        if not dust.any():
-            return certificate
-        without = certify(program, replace(plan, z=np.where(dust, 0.0, plan.z)), multipliers, tolerance)
-        if without.status is Status.CERTIFIED:
-            return without
-    return None
+    dust = [orders & (plan.z > 0) & (plan.z < share * largest) for share in SHARES]
+    swept = (replace(plan, z=np.where(some, 0.0, plan.z)) for some in dust if some.any())
+    tried = certify_plans(program, swept, multipliers, tolerance, reach=1.1)
+    if tried and tried[-1].status is Status.CERTIFIED:
+        return tried[-1]
+    return None if dust[-1].any() else certificate

@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.ops import segment_sum
 
-from optimizer.program.layout import Layout, limit_operator, rent_box
+from optimizer.program.layout import Layout, limit_operator, rent_box, stream_columns
 from optimizer.program.program import Multipliers, Plan, Program, Sparse, array_fields
 from optimizer.program.project import acquisitions_inside, strict_centre
-from optimizer.program.refill import stream_columns
 
 LARGEST = 1e60  # as in bound
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from optimizer.build.records import AcquisitionRecord
 from optimizer.build.structure import Structure
@@ -24,6 +24,9 @@ from optimizer.program.program import Plan as Values
 from optimizer.report.case_prices import Array, CasePrices, any_assumed
 from optimizer.report.chips_used import chips_per_work
 from optimizer.report.frames import frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = (
     "period",
@@ -75,6 +78,8 @@ class Ledger:
 
     def table(self) -> pd.DataFrame:
         """All entries with COLUMNS, by period; entries of zero dollars are left out."""
+        import pandas as pd
+
         case = self.structure.case
         if not self._parts:
             return frame(COLUMNS, [])

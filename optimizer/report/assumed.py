@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from optimizer.build.structure import Structure
 from optimizer.program.program import Plan as Values
 from optimizer.report.accounting import by_scenario
 from optimizer.report.case_prices import CasePrices
 from optimizer.report.chips_used import chips_per_work
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)

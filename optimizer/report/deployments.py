@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from optimizer.build.structure import Structure
 from optimizer.performance.replicas import ReplicaLoad, spare_chips
 from optimizer.program.program import Plan as Values
 from optimizer.report.frames import frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEPLOYMENT_COLUMNS = (
     "workload", "chip", "precision", "replica_chips", "pipeline_stages", "expert_parallel", "batch", "tpot_p99_ms",

@@ -19,9 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import pyarrow
-from pyarrow import csv, parquet
 
 from optimizer.report.frames import records, sums
 
@@ -102,6 +99,9 @@ def json_text(document: Mapping[str, Any]) -> str:
 
 def write_plan(plan: Plan, directory: str | Path) -> Path:
     """plan.json and the tables of a plan; returns the directory."""
+    import pyarrow
+    from pyarrow import csv, parquet
+
     target = Path(directory)
     target.parent.mkdir(parents=True, exist_ok=True)
     stage = Path(tempfile.mkdtemp(prefix=".plan.", dir=target if target.exists() else target.parent))
@@ -162,6 +162,8 @@ def read_acquisitions(path: str | Path) -> list[dict[str, Any]]:
     """
     path = Path(path)
     if path.suffix == ".csv":
+        import pandas as pd
+
         return records(pd.read_csv(path, dtype={"scenario": str, "offer": str}, keep_default_na=False))
     document = json.loads(path.read_text(encoding="utf-8"))
     rows = document.get("acquisitions") if isinstance(document, dict) else document

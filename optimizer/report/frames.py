@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEXT = frozenset(
     "period scenario category place provider source offer kind chip mode block workload origin run unit name limit set_by price_unit "
@@ -18,6 +19,8 @@ FLAGS = frozenset({"assumed", "preemptible", "binding", "expert_parallel"})
 
 def frame(columns: Sequence[str], rows: Sequence[tuple] | Mapping[str, Any] | pd.DataFrame) -> pd.DataFrame:
     """A table from rows, from one array per column, or from a wider table."""
+    import pandas as pd  # takes longer to load than a small case to solve: not before there is something to tell
+
     data = pd.DataFrame(rows, columns=list(columns))
     types = {name: "bool" if name in FLAGS else "str" if name in TEXT else "float64" for name in columns if name not in DATES}
     return data.astype(types)

@@ -6,8 +6,9 @@ at the plan: it holds for a small change (where plan or prices are not unique, o
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from optimizer.build.structure import Structure
 from optimizer.program.layout import held, held_operator, limit_operator, link_operator
@@ -17,6 +18,9 @@ from optimizer.report.accounting import ALL
 from optimizer.report.case_prices import Array, CasePrices
 from optimizer.report.chips_used import chips_used
 from optimizer.report.frames import frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = (
     "kind",

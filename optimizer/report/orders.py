@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from optimizer.build.records import AcquisitionRecord
 from optimizer.build.structure import Structure
@@ -13,6 +13,9 @@ from optimizer.program.program import Plan as Values
 from optimizer.report.accounting import ALL, by_scenario, order_flows
 from optimizer.report.case_prices import Array, CasePrices
 from optimizer.report.frames import frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SMALLEST = 1e-9
 """An order below this share of the plan's largest one is rounding."""

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from optimizer.performance.eligibility import Excuse
 from optimizer.report.assumed import AssumedShare
 from optimizer.spec.resolved import Case
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from optimizer.build.build import Built
     from optimizer.program.certificate import Status
     from optimizer.settings import Settings

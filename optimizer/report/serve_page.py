@@ -6,8 +6,6 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-import pandas as pd
-
 from optimizer.performance.chip_prices import KINDS
 from optimizer.performance.prompt_length import prompt_p99_tokens
 from optimizer.performance.serve import Answer, ChipAnswer
@@ -230,6 +228,8 @@ def _ms(value: float) -> str:
 def answer_text(answer: Answer, suffix: str) -> str:
     """The file that --out writes: CSV (a row per chip that can do it) for the suffix .csv, else JSON."""
     if suffix == ".csv":
+        import pandas as pd
+
         return pd.DataFrame(answer.records()).to_csv(index=False)
     return json_text(answer_document(answer))
 

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from optimizer.build.build import Built
 from optimizer.build.structure import Structure
@@ -27,6 +26,8 @@ from optimizer.report.training_runs import training_runs_table
 from optimizer.report.work import placement_table, unserved_table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from optimizer.settings import Settings
     from optimizer.solve import Solution
 
@@ -34,9 +35,7 @@ RECONCILED = 1e-9
 """The cost table adds up to the objective within this share of the sum of its absolute entries."""
 
 
-def tables_of(
-    built: Built, solution: Solution, settings: Settings, build_seconds: float, true: tuple[float, float] | None = None
-) -> Plan:
+def tables_of(built: Built, solution: Solution, settings: Settings, build_seconds: float, true: tuple[float, float] | None = None) -> Plan:
     """`true`: (lower bound, relative gap) with the spare replicas as they are and not as lines; None where nothing queues."""
     began = time.perf_counter()
     structure, program, certificate = built.structure, built.program, solution.certificate

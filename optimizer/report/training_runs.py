@@ -6,8 +6,9 @@ relaxed there. This table judges the plan afterwards and says of each `held` or 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from optimizer.build.records import StreamRecord
 from optimizer.build.structure import Structure
@@ -18,8 +19,12 @@ from optimizer.report.accounting import by_scenario
 from optimizer.report.case_prices import Array, CasePrices
 from optimizer.report.chips_used import chips_per_work
 from optimizer.report.frames import frame, records
-from optimizer.report.page import Page, grid, heading, line
 from optimizer.spec.resolved import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from optimizer.report.page import Page
 
 COLUMNS = (
     "scenario",
@@ -84,6 +89,8 @@ def training_runs_table(structure: Structure, values: Values) -> pd.DataFrame:
                     **judged,
                 }
             )
+    import pandas as pd
+
     return frame(COLUMNS, pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
@@ -127,6 +134,8 @@ def _judge(
 
 def training_runs_page(table: pd.DataFrame) -> Page:
     """The rows in words, for the page of a plan; empty where the case has no runs."""
+    from optimizer.report.page import grid, heading, line
+
     if table.empty:
         return []
     rows = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from optimizer.build.structure import Structure
 from optimizer.program.program import Plan as Values
@@ -11,6 +12,9 @@ from optimizer.report.accounting import by_scenario
 from optimizer.report.case_prices import Array, CasePrices
 from optimizer.report.chips_used import chips_per_work
 from optimizer.report.frames import frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SMALLEST = 1e-9
 """Work below this share of the stream's largest is rounding."""
@@ -123,4 +127,6 @@ def unserved_table(structure: Structure, values: Values) -> pd.DataFrame:
                 },
             )
         )
+    import pandas as pd
+
     return pd.concat([frame(UNSERVED_COLUMNS, {}), *frames], ignore_index=True)

@@ -8,6 +8,7 @@ that expand to gigabytes; the expanded size is counted before anything is built.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,25 @@ _NULL = ("", "~", "null", "Null", "NULL")
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that leaves unquoted scalars unresolved; `_plain_value` decides what they are."""
+# libyaml is several times as fast, but it reads these otherwise than PyYAML (a tab, a `?`, `|#`) or breaks the process (depth)
+_NOT_FOR_LIBYAML = re.compile(
+    r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|[|>][-+0-9]*#|^(?:---|[- ]{200})", re.MULTILINE
+)
+_COMMENT = re.compile(r"(?:^|\s)#.*", re.MULTILINE)
+_MOST_BRACKETS = 1000  # opened in a text for libyaml: its composer has no limit of depth but the stack
+
+
+class _Unresolved:
+    """Leaves unquoted scalars unresolved; `_plain_value` decides what they are."""
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
         if kind is ScalarNode and implicit[0]:
             return _PLAIN
-        return super().resolve(kind, value, (False, False))
+        return super().resolve(kind, value, (False, False))  # type: ignore[misc]
+
+
+class _Loader(_Unresolved, yaml.SafeLoader):
+    """In Python: its messages are the ones that users read."""
 
 
 def read_yaml(path: Path) -> Document:
@@ -79,6 +92,8 @@ def parse_yaml(text: str, file: str) -> Document:
 
 
 def _compose(text: str, file: str) -> Node | None:
+    with suppress(_NotFast):
+        return _compose_fast(text)
     try:
         # not pure: the constructor looks for characters that YAML forbids
         return _Loader(text).get_single_node()
@@ -97,6 +112,25 @@ def _compose(text: str, file: str) -> Node | None:
         raise CaseError(file, "", f"is not YAML ({str(error).splitlines()[0]})", "save it as plain UTF-8 text") from error
     except RecursionError as error:
         raise CaseError(file, "", "is nested too deeply", f"keep it within {MOST_DEPTH} levels") from error
+
+
+class _NotFast(Exception):
+    """libyaml is not there, would read the text otherwise, or refuses it."""
+
+
+def _compose_fast(text: str) -> Node | None:
+    if not yaml.__with_libyaml__ or text.count("[") + text.count("{") > _MOST_BRACKETS:
+        raise _NotFast
+    if _NOT_FOR_LIBYAML.search(text) or "?" in _COMMENT.sub("", text):
+        raise _NotFast
+
+    class Loader(_Unresolved, yaml.CSafeLoader):
+        pass
+
+    try:
+        return Loader(text).get_single_node()
+    except yaml.YAMLError as error:
+        raise _NotFast from error
 
 
 class _Builder:
