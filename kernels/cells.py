@@ -6,10 +6,17 @@ that all blocks of a node share (deferrable streams, side rows, linking slots).
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
-SHIFTS = (1e-15, 1e-14, 1e-12, 1e-10, 1e-6, 1e-2)  # relative diagonal shifts, for a matrix that the plain factorisation rejects
+
+def shifts_for(dtype: Any) -> tuple[float, ...]:
+    """Relative diagonal shifts, growing, for a matrix that the plain factorisation rejects: 1e-15 to 1e-2 in float64."""
+    rounding = 4.5 * float(jnp.finfo(dtype).eps)
+    return (*(s for s in (rounding * 10.0**k for k in (0, 1, 3, 5, 9)) if s < 1e-3), 1e-2)
+
 
 
 def inverse_factor(matrix: jax.Array, regularisation: float) -> jax.Array:
@@ -25,7 +32,7 @@ def inverse_factor(matrix: jax.Array, regularisation: float) -> jax.Array:
     scaled = matrix * scale[..., :, None] * scale[..., None, :]
     eye = jnp.eye(n, dtype=matrix.dtype)
 
-    shifts = jnp.asarray([regularisation, *SHIFTS], matrix.dtype)
+    shifts = jnp.asarray([regularisation, *shifts_for(matrix.dtype)], matrix.dtype)
 
     def failed(factor: jax.Array) -> jax.Array:
         return ~jnp.isfinite(factor).all(axis=(-2, -1), keepdims=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from optimizer.settings import Settings
     from optimizer.solver.layout import Layout
 
-FORMAT = 1
+FORMAT = 2
 _KINDS = {"plan": Plan, "multipliers": Multipliers}
 
 
@@ -163,7 +163,7 @@ def fingerprint(program: Program, settings: Settings, layout: Layout) -> str:
     """sha256 (hexadecimal) of everything that the iterates follow from: the program's numbers, the settings that change the answer, and
     how the solver lays the program out and scales it. The number of devices does not count, nor how much is streamed."""
     shape = layout.shape._replace(devices=1, streaming=1)
-    digest = hashlib.sha256(json.dumps([FORMAT, settings.gap_relative, settings.max_iterations, repr(shape)]).encode())
+    digest = hashlib.sha256(json.dumps([FORMAT, settings.gap_relative, settings.max_iterations, settings.precision, repr(shape)]).encode())
     for value in (program, layout.scales):
         for name, array in _arrays(value):
             array = np.ascontiguousarray(array)
@@ -223,8 +223,8 @@ def _unpacked(arrays: dict[str, np.ndarray], layout: Layout) -> Saved:
     like = _state_like(layout)
     leaves = [arrays[f"state.{position}"] for position in range(len(jax.tree.leaves(like)))]
     for leaf, wanted in zip(leaves, jax.tree.leaves(like), strict=True):
-        if leaf.shape != wanted.shape or leaf.dtype != wanted.dtype:
-            raise ValueError(f"an array has the shape {leaf.shape} and the type {leaf.dtype}, not {wanted.shape} and {wanted.dtype}")
+        if leaf.shape != wanted.shape or leaf.dtype not in (np.float32, np.float64) or leaf.dtype != leaves[0].dtype:
+            raise ValueError(f"an array has the shape {leaf.shape} and the type {leaf.dtype}, not {wanted.shape} and that of the others")
     pairs = {
         name: tuple(kind(**{f.name: arrays[f"{name}.{word}.{f.name}"] for f in fields(kind)}) for word, kind in _KINDS.items())
         for name in ("certified", "likely")

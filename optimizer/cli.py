@@ -7,6 +7,7 @@ interrupted.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 import traceback
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
+        _join(options)
         return options.run(options)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -43,6 +45,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return GOOD
     except Exception as error:
         return _explained(error, options)
+
+
+def _join(options: argparse.Namespace) -> None:
+    """Where several hosts share the work, all but the first are silent and write nothing."""
+    if getattr(options, "hosts", None) is None:
+        return
+    from optimizer.hosts import join
+
+    try:
+        rank = join(options.hosts)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    if rank > 0:
+        options.out, sys.stdout = None, open(os.devnull, "w")
 
 
 def _explained(error: Exception, options: argparse.Namespace) -> int:
@@ -157,6 +173,7 @@ def _settings(options: argparse.Namespace) -> Settings:
             gap_relative=options.gap,
             headroom_gap_relative=options.headroom_gap,
             max_iterations=options.max_iterations,
+            precision=options.precision,
             verbose=options.verbose,
             progress=sys.stderr.isatty(),
             checkpoint=getattr(options, "checkpoint", None),
@@ -196,6 +213,7 @@ def _parser() -> argparse.ArgumentParser:
     plan = command("plan", run_plan, "find the best plan of a case and certify it")
     add_plan_options(plan)
     add_checkpoint_options(plan)
+    add_hosts_option(plan)
     check = command("check", run_check, "check a case without solving it: sizes, warnings, what may serve what, limits that clash")
     check.add_argument("case", metavar="CASE", help="a case file (YAML)")
     check.add_argument("--verbose", action="store_true", help="show where an unexpected error happened")
@@ -203,6 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--plan", required=True, metavar="FILE", help="acquisitions: a plan.json, a JSON list, or a CSV")
     add_plan_options(evaluate, "FILE", "write both plans and the bracket to this JSON file")
     add_checkpoint_options(evaluate)
+    add_hosts_option(evaluate)
     sweep = command("sweep", lambda options: run_sweep(options, _settings(options)), "plan a case again and again with fields varied")
     add_plan_options(sweep, help_out="write sweep.csv, sweep.json and its state there; the same command goes on from there")
     add_sweep_options(sweep)
@@ -214,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def add_plan_options(parser: argparse.ArgumentParser, out: str = "DIR", help_out: str = "write plan.json and all tables there") -> None:
     """CASE and the options of everything that solves."""
-    from optimizer.settings import Settings
+    from optimizer.settings import PRECISIONS, Settings
 
     usual = Settings()
     parser.add_argument("case", metavar="CASE", help="a case file (YAML)")
@@ -227,7 +246,16 @@ def add_plan_options(parser: argparse.ArgumentParser, out: str = "DIR", help_out
     parser.add_argument(
         "--max-iterations", type=int, default=usual.max_iterations, metavar="N", help="most iterations (default %(default)s)"
     )
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default=usual.precision, help="of the solver, not of the certificate (default %(default)s)"
+    )
     parser.add_argument("--verbose", action="store_true", help="a line per iteration, and where an unexpected error happened")
+
+
+def add_hosts_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--hosts", metavar="HOSTS", help="share the solve with other hosts that run the same command: auto, or ADDRESS:PORT,RANK,COUNT"
+    )
 
 
 def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:

@@ -78,6 +78,7 @@ def prepare() -> Session:
     import jax
 
     jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_default_matmul_precision", "highest")  # else float32 products are TF32 on a GPU, bfloat16 on a TPU
     directory = cache_directory()
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -63,11 +63,14 @@ class Incumbent:
         self.certificate, self.polished = clean or self.certificate, self.polished + 1
         return clean is not None or self.polished > POLISH
 
-    def remember(self, iterate: Any) -> None:
-        """Keep the iterate that looks best by its own gap and errors, in case none comes close enough to be certified on the way."""
+    def remember(self, iterate: Any) -> bool:
+        """Keep the iterate that looks best by its own gap and errors, in case none comes close enough to be certified on the way; whether
+        it is this one."""
         merit = iterate.gap_estimate + iterate.primal_error + iterate.dual_error
-        if self.likely is None or not merit >= self.merit:
+        better = self.likely is None or not merit >= self.merit
+        if better:
             self.likely, self.merit = iterate, merit
+        return better
 
     def consider(self, iterate: Point) -> float:
         """Certify this iterate, alone and with the best of what was seen; returns the best certified gap so far."""

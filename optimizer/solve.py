@@ -29,7 +29,9 @@ from optimizer.settings import Settings
 
 PATIENCE = 6  # certified attempts without progress before the solver is stopped
 STREAM_ALL = 2  # `Shape.streaming`: every sweep over the nodes takes them chunk after chunk
-ATTEMPT_FACTOR = 100.0  # the certificate is asked once the solver's own gap is within this factor of the goal
+ATTEMPT_FACTOR = 3.0  # the certificate is asked once the solver's own gap is within this factor of the goal,
+# or of this one when so many iterations in a row were no better: a certificate costs as much as an iteration
+STALLED_FACTOR, WAIT = 100.0, 3
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class LogLine:
 class Solution:
     """A certified answer. `seconds` of this process by phase: compile, solve, certify. `resumed_at_iteration`: of the checkpoint that the
     solve went on from; `iterations` and `log` (whose seconds go on) hold what was done before it too. `notes`: sentences about what went
-    wrong on the way."""
+    wrong on the way. `cut_short`: memory ended the solve; elsewhere it would have gone on."""
 
     certificate: Certificate
     iterations: int
@@ -75,6 +77,7 @@ class Solution:
     versions: dict[str, str] = field(default_factory=dict)
     resumed_at_iteration: int | None = None
     notes: tuple[str, ...] = ()
+    cut_short: bool = False
 
     @property
     def status(self) -> Status:
@@ -147,7 +150,7 @@ class _Solve:
         seconds = {"compile": self.compile_seconds, "solve": solving, "certify": self.certify_seconds}
         return Solution(
             certificate, self.iteration, seconds, tuple(self.log), counter.count, None, self.session.device, self.session.versions,
-            self.resumed_at, tuple(self.notes),
+            self.resumed_at, tuple(self.notes), failure is not None,
         )  # fmt: skip
 
     def _until_memory_ends(self, layout: Any, advance: Callable[[float], None]) -> str | None:
@@ -162,23 +165,27 @@ class _Solve:
         return None
 
     def _iterate(self, layout: Any, advance: Callable[[float], None]) -> None:
-        from optimizer.solver.compiled import compile_for
-        from optimizer.solver.interior_point import interior_point
+        from optimizer.solver.interior_point import compile_ahead, interior_point, suitable
 
         settings, best = self.settings, self.best
+        precision = suitable(settings.precision, layout, self.session.platform)
         start = time.perf_counter()
         with _working(settings, "compiling"):
-            compile_for(layout.shape, layout.data)
+            compile_ahead(layout, precision)
         self.compile_seconds += time.perf_counter() - start
+        waited = 0
         known = self.log[-1].iteration if self.log else -1
         start = time.perf_counter()
-        for iterate in interior_point(layout, settings.max_iterations, settings.gap_relative, self.state, self.iteration):
+        for iterate in interior_point(layout, settings.max_iterations, settings.gap_relative, self.state, self.iteration, precision):
             self.state = None  # the iterate has it
             self.last, self.iteration = iterate, iterate.iteration
             if iterate.iteration <= known:  # where the solve goes on from
                 continue
             attempt = None
-            close = iterate.gap_estimate <= ATTEMPT_FACTOR * settings.gap_relative and iterate.primal_error < 1e-4
+            waited = 0 if best.remember(iterate) else waited + 1
+            rough = precision == "float32"  # digits end there soon after the goal: every iterate near it is worth a look
+            within = STALLED_FACTOR if rough or waited >= WAIT else ATTEMPT_FACTOR
+            close = iterate.gap_estimate <= within * settings.gap_relative and iterate.primal_error < (1e-2 if rough else 1e-4)
             if close or best.certificate is not None:
                 attempt = self._timed(best.consider, iterate)
             line = LogLine(
@@ -190,7 +197,6 @@ class _Solve:
             if settings.verbose:
                 print(line, file=sys.stderr)
             advance(iterate.gap_estimate if attempt is None else attempt)
-            best.remember(iterate)
             if self._timed(best.finished) or best.stale >= PATIENCE:
                 break
             if self.store is not None and self.store.due(time.perf_counter() - start):

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from optimizer import __version__
 from optimizer.checkpoint import whole_run
 from optimizer.plan import build, solved
 from optimizer.report.files import plain
@@ -71,7 +72,7 @@ def sweep(
     with nullcontext() if folder is None else Journal(folder, _identity(path, document, chosen, settings), fresh) as journal:
         known = {} if journal is None else journal.rows
         for number, point in enumerate(chosen):
-            key = json.dumps(plain(point), sort_keys=True)
+            key = json.dumps(point, sort_keys=True, default=str)
             row = known.get(key)
             if row is None:
                 row, lasting = _solved_point(path, fields.overrides(point), cases.pop(number, None), settings)
@@ -130,12 +131,13 @@ def _tried(path: Path, fields: Fields, chosen: list[Point]) -> dict[int, Case]:
 
 
 def _solved_point(path: Path, overrides: dict[str, Any], case: Case | None, settings: Settings) -> tuple[dict[str, Any], bool]:
-    """(row, whether it is an answer that a later run may take over: an unexpected error is none)."""
+    """(row, whether it is an answer that a later run may take over: an unexpected error is none, nor is what memory cut short)."""
     began, lasting = time.perf_counter(), True
     try:
         built = build(case if case is not None else load_case(path, overrides))
         with whole_run():
-            row = sweep_row(*solved(built, settings))
+            found = solved(built, settings)
+            row, lasting = sweep_row(*found), not found.solution.cut_short
     except CaseError as error:
         row = {"status": INVALID, "reason": str(error)}
     except Exception as error:  # one point must not take the others with it
@@ -165,5 +167,6 @@ def _identity(path: Path, document: Document, chosen: list[Point], settings: Set
     return {
         "case": hashlib.sha256(text.encode()).hexdigest(),
         "catalog": digest.hexdigest(),
-        **{name: getattr(settings, name) for name in ("gap_relative", "headroom_gap_relative", "max_iterations")},
+        **{name: getattr(settings, name) for name in ("gap_relative", "headroom_gap_relative", "max_iterations", "precision")},
+        "version": __version__,
     }

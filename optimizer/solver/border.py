@@ -7,9 +7,8 @@ import jax.numpy as jnp
 
 from kernels.cells import inverse_factor
 from optimizer.solver.operators import apply, dot_of_chunk, transpose
-from optimizer.solver.structure import Array, Both, Data, Shape, split_own
-from optimizer.solver.substitution import Border, Factor, border_mask, solve_rest
-from optimizer.solver.sweeps import inner
+from optimizer.solver.structure import Array, Both, Data, Shape, node_first, node_last, split_own
+from optimizer.solver.substitution import Border, Factor, border_mask, inner_of, solve_rest
 
 
 def add_border(shape: Shape, data: Data, f: Factor) -> Factor:
@@ -20,14 +19,15 @@ def add_border(shape: Shape, data: Data, f: Factor) -> Factor:
     """
     mask, dtype = border_mask(shape, data), data.u_value.dtype
     size = shape.limits + shape.links
+    first, last = (jax.vmap(lambda a, turn=turn: turn(shape, a)) for turn in (node_first, node_last))
 
     def column(row: Array):
         unit = Both(jnp.zeros(data.cells.terms.rhs.shape, dtype), jnp.zeros(size + 1, dtype).at[row].set(1.0)[:size])
         columns = transpose(shape, data, unit)
         full = apply(shape, data, jax.tree.map(jnp.multiply, f.theta, columns))
-        rest = full._replace(own=full.own * (1.0 - mask))
+        rest = Both(first(full.cells), full.own * (1.0 - mask))
         y, z = solve_rest(shape, data, f, rest, jnp.zeros(shape.acquisitions, dtype))
-        left = transpose(shape, data, jax.tree.map(jnp.subtract, unit, y))
+        left = transpose(shape, data, Both(unit.cells - last(y.cells), unit.own - y.own))
         theta_z, column_z = split_own(shape, f.theta.own).z, split_own(shape, columns.own).z
         z_left = jnp.where(theta_z > 0, column_z - z / jnp.where(theta_z > 0, theta_z, 1.0), 0.0)
         return rest, y, z, left._replace(own=left.own.at[: shape.acquisitions].set(z_left))
@@ -37,11 +37,10 @@ def add_border(shape: Shape, data: Data, f: Factor) -> Factor:
     def entry(i: Array, j: Array) -> Array:
         e, g = (jax.tree.map(lambda a, k=k: a[k], left) for k in (i, j))
         weighted = jax.tree.map(jnp.multiply, e, f.theta)
-        cells = sum(inner(shape, p, q) for p, q in zip(weighted.cells, g.cells, strict=True))
-        return cells + dot_of_chunk(weighted.own, g.own)
+        return inner_of(shape, weighted.cells, g.cells) + dot_of_chunk(weighted.own, g.own)
 
     index = jnp.arange(shape.border)
     matrix = jax.lax.map(lambda i: jax.lax.map(lambda j: entry(i, j), index), index)
     matrix = matrix.at[index, index].add((data.border_row >= size).astype(dtype))
-    by_chunk = [Both(jnp.moveaxis(t.cells, 0, 1), t.own) for t in (rest, solved)]
+    by_chunk = [Both(jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), t.cells), t.own) for t in (rest, solved)]
     return f._replace(border=Border(*by_chunk, solved_z, inverse_factor(matrix, 0.0)))

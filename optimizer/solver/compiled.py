@@ -16,7 +16,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from optimizer.solver import newton, refinement, start, targets
+from optimizer.solver import newton, start
+from optimizer.solver.advance import advance
 from optimizer.solver.border import add_border
 from optimizer.solver.coupling import close
 from optimizer.solver.factor import factor_cells
@@ -26,36 +27,19 @@ from optimizer.solver.sweeps import AXIS
 
 
 class Compiled(NamedTuple):
-    """The functions without their first argument, the shape; `factor` is made of the last four."""
+    """The functions without their first argument, the shape; `factor` is made of factor_cells, close and add_border."""
 
     factor: Callable
-    begin: Callable
-    attempt: Callable
-    project: Callable
-    combine: Callable
-    finish: Callable
-    lift: Callable
-    residuals: Callable
-    expand: Callable
-    mehrotra_targets: Callable
-    weigh: Callable
-    step_lengths: Callable
-    step: Callable
-    right_hand_side: Callable
-    weighted_cost: Callable
-    affine_targets: Callable
-    centrality_targets: Callable
     first_theta: Callable
+    starting_point: Callable
+    residuals: Callable
+    advance: Callable
     place: Callable  # host arrays of the program to the devices
 
 
-FUNCTIONS: dict[str, Callable] = {
-    "factor_cells": factor_cells, "attempt": refinement.attempt, "add_border": add_border, "expand": newton.expand, "weigh": targets.weigh,
-    "residuals": newton.residuals, "lift": start.lift, "right_hand_side": newton.right_hand_side, "step": newton.step,
-    "step_lengths": targets.step_lengths, "mehrotra_targets": targets.mehrotra_targets, "affine_targets": targets.affine_targets,
-    "centrality_targets": targets.centrality_targets, "weighted_cost": start.weighted_cost,
-    "first_theta": start.first_theta, "begin": refinement.begin, "project": refinement.project, "combine": refinement.combine,
-    "finish": refinement.finish,
+FUNCTIONS: dict[str, Callable] = {  # the slowest to compile first
+    "advance": advance, "starting_point": start.starting_point, "factor_cells": factor_cells, "add_border": add_border,
+    "residuals": newton.residuals, "first_theta": start.first_theta,
 }  # fmt: skip
 
 
@@ -99,32 +83,21 @@ def parted(tree: Any) -> Any:
 def _compile(key: _Key) -> Compiled:
     shape, data = key.shape, key.data
     alone = shape._replace(devices=1)
-    number, whole = jax.ShapeDtypeStruct((), key.dtype), jax.ShapeDtypeStruct((), np.dtype(int))
+    number = jax.ShapeDtypeStruct((), key.dtype)
 
     def result_of(name: str, *arguments: Any) -> Any:  # shapes and types only
         return jax.eval_shape(partial(FUNCTIONS[name], alone), data, *arguments)
 
     columns = result_of("first_theta")
-    rows = Both(data.cells.terms.rhs, data.own.rhs)
     cellwise = result_of("factor_cells", columns, number)
     closing = (data._replace(cells=None), cellwise.theta.own, cellwise.state_schur, cellwise.link_outputs)
     coupling = jax.eval_shape(partial(close, alone), *closing)
     open_factor = Factor(cellwise.theta, cellwise.cells, cellwise.link, coupling, None)
     factor = result_of("add_border", open_factor) if shape.border else open_factor
-    state = result_of("lift", rows, rows)
-    residual, aims = result_of("residuals", state), result_of("affine_targets", state)
-    vector, weights, _ = result_of("begin", rows, number, number)
-    solved = result_of("finish", vector, whole, number)
-    g, rhs = result_of("right_hand_side", state, residual, aims)
-    direction = result_of("expand", state, residual, g, solved, aims)
+    state = result_of("starting_point", factor)
     arguments: dict[str, tuple] = {
-        "factor_cells": (columns, number), "add_border": (open_factor,),
-        "begin": (rhs, number, number), "attempt": (factor, weights, vector), "project": (vector, vector),
-        "combine": (vector, vector, number, number), "finish": (vector, whole, number), "lift": (rows, rows), "residuals": (state,),
-        "expand": (state, residual, g, solved, aims), "mehrotra_targets": (state, direction, number, number),
-        "weigh": (state, direction, direction), "step_lengths": (state, direction), "step": (state, direction, number, number),
-        "right_hand_side": (state, residual, aims), "weighted_cost": (), "first_theta": (), "affine_targets": (state,),
-        "centrality_targets": (state, direction, aims, number, number),
+        "first_theta": (), "factor_cells": (columns, number), "add_border": (open_factor,), "starting_point": (factor,),
+        "residuals": (state,), "advance": (state, result_of("residuals", state), factor, number),
     }  # fmt: skip
     mesh = Mesh(np.array(jax.devices()[: shape.devices]), (AXIS,)) if shape.devices > 1 else None
 
@@ -138,8 +111,8 @@ def _compile(key: _Key) -> Compiled:
         shared = jax.shard_map(partial(FUNCTIONS[name], shape), mesh=mesh, in_specs=parted(given), out_specs=outcome, check_vma=False)
         return jax.jit(shared).lower(*_on(mesh, given)).compile()
 
-    wanted = [name for name in ("close", *FUNCTIONS) if shape.border or name != "add_border"]
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # the slowest first
+    wanted = [name for name in (*FUNCTIONS, "close") if shape.border or name != "add_border"]
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  
         built = dict(zip(wanted, pool.map(build, wanted), strict=True))
     place = partial(_place, mesh)
     return Compiled(_factor(built, shape, mesh), *(built[name] for name in Compiled._fields[1:-1]), place)

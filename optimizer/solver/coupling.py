@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from kernels.blocked import Blocked, blocked_factor
-from kernels.cells import SHIFTS, inverse_factor
+from kernels.cells import inverse_factor, shifts_for
 from kernels.segments import segment_sum
 from optimizer.solver.operators import outputs_transpose
 from optimizer.solver.structure import Array, Data, Shape, split_own, split_own_rows
@@ -80,7 +80,7 @@ def close(shape: Shape, data: Data, theta_own: Array, state_schur: Array, link_o
         matrix = matrix * active[:, None] * active[None]
         index = jnp.arange(shape.acquisitions)
         own = jnp.where(kinds.z > 0, 1.0 / jnp.where(kinds.z > 0, kinds.z, 1.0), 1.0)
-        inner = blocked_factor(matrix.at[index, index].add(own), (REGULARISATION, *SHIFTS))
+        inner = blocked_factor(matrix.at[index, index].add(own), (REGULARISATION, *shifts_for(dtype)))
         return Coupling(inner, (), jnp.zeros((0, 0), dtype), limit)
     entries = segment_sum(data.gram_value * kinds.z[data.gram_col], data.gram_target, size * size + 1)
     gram = entries[: size * size].reshape(size, size)
@@ -97,7 +97,7 @@ def close(shape: Shape, data: Data, theta_own: Array, state_schur: Array, link_o
         left = (*lower_root(state_schur), jnp.sqrt(limit_inverse))
         middle = apply_left_transposed(shape, left[0], left[2], apply_left_transposed(shape, left[0], left[2], gram).T)
     index = jnp.arange(size)
-    return Coupling(blocked_factor(middle.at[index, index].add(1.0), (0.0, *SHIFTS)), left, gram, limit)
+    return Coupling(blocked_factor(middle.at[index, index].add(1.0), (0.0, *shifts_for(dtype))), left, gram, limit)
 
 
 def between_acquisitions(shape: Shape, data: Data, state_schur: Array, limit_inverse: Array) -> Array:
@@ -127,9 +127,11 @@ def lower_root(matrix: Array) -> tuple[Array, Array]:
     scale = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1.0)), 0.0)
     eye = jnp.eye(matrix.shape[-1], dtype=matrix.dtype)
     scaled = matrix * scale[..., :, None] * scale[..., None, :] + (1.0 - (scale > 0))[..., None, :] * eye
-    factor = jax.lax.linalg.cholesky(scaled + 1e-15 * eye, symmetrize_input=False)
+    shifts = shifts_for(matrix.dtype)
+    factor = jax.lax.linalg.cholesky(scaled + shifts[0] * eye, symmetrize_input=False)
     failed = ~jnp.isfinite(factor).all(axis=(-2, -1), keepdims=True)
-    again = jax.lax.cond(failed.any(), lambda: jax.lax.linalg.cholesky(scaled + 1e-9 * eye, symmetrize_input=False), lambda: factor)
+    more = scaled + max(1e-9, 1e3 * shifts[0]) * eye
+    again = jax.lax.cond(failed.any(), lambda: jax.lax.linalg.cholesky(more, symmetrize_input=False), lambda: factor)
     factor = jnp.where(failed, jnp.where(jnp.isfinite(again), again, eye), factor)
     inverse = jax.lax.linalg.triangular_solve(factor, jnp.broadcast_to(eye, factor.shape), left_side=True, lower=True)
     root = jnp.where(scale > 0, jnp.sqrt(jnp.where(diagonal > 0, diagonal, 0.0)), 0.0)

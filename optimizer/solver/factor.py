@@ -39,7 +39,7 @@ PROXIMAL_OF_MU = 0.1
 class Cellwise(NamedTuple):
     """What one sweep over the nodes leaves to be closed by `coupling.close`."""
 
-    theta: Both  # with the proximal term
+    theta: Both  # with the proximal term; of nodes only where there is a border
     cells: Eliminated
     state_schur: Array  # [Q, G+K, G+K] R' N0^-1 R before linking rows
     link: Array  # [scenarios, Rs, Rs] inverse Cholesky factor of the linking rows of a scenario
@@ -48,11 +48,11 @@ class Cellwise(NamedTuple):
 
 def factor_cells(shape: Shape, data: Data, theta: Both, mu: Array) -> Cellwise:
     """For one Theta, zero on inactive variables."""
-    proximal = jnp.minimum(PROXIMAL, PROXIMAL_OF_MU * mu)
+    proximal = jnp.minimum(max(PROXIMAL, 16 * float(jnp.finfo(mu.dtype).eps)), PROXIMAL_OF_MU * mu)
 
     def body(c: Cells, part: Part) -> tuple[Any, None, None]:
         part = with_proximal(shape, c, part, proximal)
-        return (part, *eliminate(shape, data, c, part)), None, None
+        return (part if shape.border else None, *eliminate(shape, data, c, part)), None, None
 
     (cells, eliminated, of_packs, of_slots), _, _ = sweep(shape, body, data.cells, theta.cells, heavy=True)
     none = jnp.zeros(shape.acquisitions, proximal.dtype), jnp.zeros(shape.links, proximal.dtype)
@@ -85,15 +85,21 @@ def eliminate(shape: Shape, data: Data, c: Cells, theta: Part) -> tuple[Eliminat
     if shape.sides + shape.slots:
         extra = jax.vmap(lambda cx, cr: segment_sum(a * cx * theta.x, data.pair_pool, shape.pools) - cr * kinds.r)(dense[0], dense[1])
         coupling = jnp.concatenate([coupling, extra], axis=0)
-    coupling = jnp.transpose(coupling, (3, 2, 0, 1))
+    some = jnp.concatenate([active.demand, jnp.broadcast_to(jnp.array(True), (coupling.shape[0] - served, *active.demand.shape[1:]))])
+    coupling = jnp.transpose(coupling * some[:, None] * active.capacity[None], (3, 2, 0, 1))
     reduced = schur(coupling, pool.T)
 
     # diagonals of the demand rows by exclusive sums: every term is positive
-    gain = coefficient * coefficient * theta.x * without / pool[data.pair_pool]
+    share = jnp.where(active.capacity[data.pair_pool], without / pool[data.pair_pool], 1.0)  # an unused pool takes nothing away
+    gain = coefficient * coefficient * theta.x * share
     index, at = jnp.arange(streams), jnp.arange(served)
     reduced = reduced.at[:, :, index, index].set(segment_sum(gain, data.pair_stream, streams + 1)[:streams].T)
+    by_stream = segment_sum(coefficient * coefficient * theta.x, data.pair_stream, streams + 1)[:streams]
+    cross, among = dense_couplings(shape, data, theta.x, kinds, coefficient, dense)
     if shape.sides + shape.slots:
-        reduced = add_dense_rows(shape, data, theta.x, kinds, reduced, coefficient, dense)
+        reduced = reduced.at[:, :, streams:, :streams].add(cross)
+        reduced = reduced.at[:, :, :streams, streams:].add(jnp.swapaxes(cross, -1, -2))
+        reduced = reduced.at[:, :, streams:, streams:].add(among)
     reduced = reduced.at[:, :, at, at].add((kinds.u + ~active.demand).T)
 
     served_inverse = inverse_factor(reduced[:, :, :served, :served], REGULARISATION)
@@ -104,6 +110,12 @@ def eliminate(shape: Shape, data: Data, c: Cells, theta: Part) -> tuple[Eliminat
     lower = lower.at[:, vi, vi].add(node_slack)
     shared_inverse = inverse_factor(lower[:, :shared, :shared], REGULARISATION)
     slot_shared = shared_inverse @ lower[:, :shared, shared:]
+    shared_diagonal = node_slack + jnp.pad(by_stream[served:].sum(1).T, ((0, 0), (0, shape.sides)))
+    reach = (c.availability[:, None, :] * active.capacity).T
+    products = (
+        coupling[:, :, :served], (by_stream[:served] + kinds.u + ~active.demand).T, shared_diagonal, cross[..., :served],
+        cross[..., served:].sum(1), among.sum(1),
+    )  # fmt: skip
 
     # S = R' N0^-1 R, gathered per pack before anything is expanded over acquisitions
     alpha = c.availability.T  # [n, G]
@@ -126,28 +138,33 @@ def eliminate(shape: Shape, data: Data, c: Cells, theta: Part) -> tuple[Eliminat
 
     corner = lower[:, shared:, shared:] - jnp.swapaxes(slot_shared, -1, -2) @ slot_shared  # [n, M, M]
     with_outputs = to_shared[:, shared:] - jnp.swapaxes(slot_shared, -1, -2) @ shared_outputs  # [n, M, G+K]
-    eliminated = Eliminated(pool, served_inverse, served_pool, shared_served, shared_pool, shared_inverse, slot_shared)
+    local = c.slot_local.T
+    corner, with_outputs = corner * local[:, :, None] * local[:, None, :], with_outputs * local[:, :, None]
+    solving = pool.T, served_inverse, served_pool, shared_served, shared_pool, shared_inverse, slot_shared
+    eliminated = Eliminated(*solving, reach, active.side.T.astype(reach.dtype), *products)
     return eliminated, of_packs, (corner, with_outputs)
 
 
 def dense_rows(shape: Shape, c: Cells) -> tuple[Array, Array, Array, Array]:
     """Coefficients of side rows and linking slots, stacked: over x [K+M, P, B, n], r, u, ud."""
-    k, b, n, local = shape.sides, shape.blocks, shape.lanes, c.slot_local
-    x = jnp.concatenate([c.side_x, c.slot_x * local[:, None, None, :]], axis=0)
-    r = jnp.concatenate([c.side_r, c.slot_r * local[:, None, None, :]], axis=0)
-    u = jnp.concatenate([jnp.zeros((k, shape.served, b, n), c.a.dtype), c.slot_u * local[:, None, None, :]], axis=0)
-    ud = jnp.concatenate([jnp.zeros((k, shape.deferrable, n), c.a.dtype), c.slot_ud * local[:, None, :]], axis=0)
+    k, b, n = shape.sides, shape.blocks, shape.lanes
+    side = split_rows(shape, c.terms.row_active).side[:, None, None, :]
+    x, r = jnp.concatenate([c.side_x * side, c.slot_x], axis=0), jnp.concatenate([c.side_r * side, c.slot_r], axis=0)
+    u = jnp.concatenate([jnp.zeros((k, shape.served, b, n), c.a.dtype), c.slot_u], axis=0)
+    ud = jnp.concatenate([jnp.zeros((k, shape.deferrable, n), c.a.dtype), c.slot_ud], axis=0)
     return x, r, u, ud
 
 
-def add_dense_rows(
-    shape: Shape, data: Data, theta_x: Array, kinds: Rest, reduced: Array, coefficient: Array, dense: tuple[Array, Array, Array, Array]
-) -> Array:
-    """Entries of A Theta A' between dense rows and streams, and among dense rows. The unserved work of deferrable streams belongs to
-    the node, not to a block: it is added in block 0, which the sum over blocks then counts once."""
+def dense_couplings(
+    shape: Shape, data: Data, theta_x: Array, kinds: Rest, coefficient: Array, dense: tuple[Array, Array, Array, Array]
+) -> tuple[Array, Array]:
+    """Entries of A Theta A' between dense rows and streams [n, B, rows, streams], and among dense rows [n, B, rows, rows]. The unserved
+    work of deferrable streams belongs to the node, not to a block: it is added in block 0, which the sum over blocks then counts once."""
     streams, rows = shape.served + shape.deferrable, shape.sides + shape.slots
+    if not rows:
+        return tuple(jnp.zeros((shape.lanes, shape.blocks, 0, m), theta_x.dtype) for m in (streams, 0))  # type: ignore[return-value]
     dense_x, dense_r, dense_u, dense_ud = dense
-    first_block = (jnp.arange(shape.blocks) == 0).astype(reduced.dtype)
+    first_block = (jnp.arange(shape.blocks) == 0).astype(theta_x.dtype)
 
     def with_streams(cx: Array, cu: Array, cud: Array) -> Array:
         by_stream = segment_sum(coefficient * cx * theta_x, data.pair_stream, streams + 1)[:streams]
@@ -155,8 +172,6 @@ def add_dense_rows(
         return by_stream + unserved
 
     cross = jnp.transpose(jax.vmap(with_streams)(dense_x, dense_u, dense_ud), (3, 2, 0, 1))  # [n, B, rows, streams]
-    reduced = reduced.at[:, :, streams:, :streams].add(cross)
-    reduced = reduced.at[:, :, :streams, streams:].add(jnp.swapaxes(cross, -1, -2))
 
     def among(i: Array, j: Array) -> Array:
         value = (dense_x[i] * dense_x[j] * theta_x).sum(0) + (dense_r[i] * dense_r[j] * kinds.r).sum(0)
@@ -165,4 +180,4 @@ def add_dense_rows(
 
     index = jnp.arange(rows)
     block = jax.lax.map(lambda i: jax.lax.map(lambda j: among(i, j), index), index)  # [rows, rows, B, n]
-    return reduced.at[:, :, streams:, streams:].add(jnp.transpose(block, (3, 2, 0, 1)))
+    return cross, jnp.transpose(block, (3, 2, 0, 1))

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from optimizer.program import Multipliers, Plan
+from optimizer.solver.advance import Report
 from optimizer.solver.compiled import Compiled, compile_for
 from optimizer.solver.layout import Layout
-from optimizer.solver.newton import Direction, Residual
 from optimizer.solver.postsolve import complete
-from optimizer.solver.refinement import refine
 from optimizer.solver.structure import Both, Data, State
-from optimizer.solver.substitution import Factor
 
-# A corrector costs a fifth of a factorisation. On the flagship two took 40 iterations and 24.4 s, three 37 and 24.4 s, eight 37-39 and
-# 28-30 s.
-CORRECTORS = 3
 GOAL_SHARE = 0.03  # of the gap that is asked for: how far mu is driven
-BOLDER = 0.4  # how much longer the step is that a corrector aims at; 0.2 took 3-5 iterations more (nine quarters)
-FAILURES = 1  # correctors without gain that are passed over: the next pulls harder at the same products; 0 took 2 more
-OWN_RESIDUAL = 1e-12  # of the acquisitions' equations, in units of a typical cost, at the end; looser while mu or the dual error is large
-REFINEMENT = 1e-9  # residual of the rows, relative to the right-hand side of the Newton system
-UNUSABLE = 1e-7  # a direction that would add a larger relative error to the rows is not taken, unless the rows are worse already
+FAR_PAST = 1e-6  # of the mu that the goal needs: what follows only costs digits (1e-2 left plans among prices of ten decades uncertified)
+# Precisions, and the arithmetic that they go through. Single precision is half the memory traffic, and has digits enough for the long way
+# to a gap of SINGLE_GAP.
+LADDER = {"float64": ("float64",), "mixed": ("float32", "float64"), "float32": ("float32",)}
+SINGLE_GAP = 1e-3
+LARGE = 8_000_000  # placement variables: solving takes minutes there
+SHORT, MOST_SHORT = 1e-3, 5  # so many steps in a row of less than that end the iteration
 
 
 @dataclass(frozen=True)
@@ -63,79 +63,79 @@ class Iterate:
 
 
 def interior_point(
-    layout: Layout, max_iterations: int = 100, gap_relative: float = 1e-9, resume: State | None = None, first: int = 0
-) -> Iterator[Iterate]:
+    layout: Layout, max_iterations: int = 100, gap_relative: float = 1e-9, resume: State | None = None, first: int = 0,
+    precision: str = "float64",
+) -> Iterator[Iterate]:  # fmt: skip
     """Yield iterates until progress ends; the first is the starting point (iteration 0), or `resume` (arrays of the host or of devices, as
-    in `Iterate.state`) as iteration `first`."""
-    k = compile_for(layout.shape, layout.data)
-    data = k.place(layout.data)
-    state = starting_point(k, data) if resume is None else k.place(resume)
-    steps = (0.0, 0.0, 1.0, 0, 0, 0.0)
-    money = layout.scales.money
-    offset = fixed_cost(layout)
-    stuck = 0
-    count = float(data.count)
+    in `Iterate.state`) as iteration `first`. `precision` is one of LADDER."""
+    state, kinds, going = resume, LADDER[precision], False
+    for kind in kinds:
+        last = kind is kinds[-1]
+        if resume is not None and not last and np.dtype(resume.own.y.dtype) != np.dtype(kind):
+            continue  # it was beyond this
+        data = as_type(layout.data, kind)
+        k = compile_for(layout.shape, data)
+        iterate, state = None, None if state is None else as_type(state, kind)
+        for iterate in _iterates(layout, k, k.place(data), max_iterations, gap_relative, state, first):
+            if not (going and iterate.iteration == first):  # this point was seen in the shorter numbers
+                yield iterate
+            if not last and iterate.gap_estimate < SINGLE_GAP:
+                break
+        if iterate is not None:  # none where the shorter numbers do not hold the program's
+            state, first, going = iterate.state, iterate.iteration, True
+
+
+def suitable(precision: str, layout: Layout, platform: str) -> str:
+    """What "auto" stands for: mixed where float64 is emulated, and on programs so large that a second compilation does not matter."""
+    if precision != "auto":
+        return precision
+    s = layout.shape
+    return "mixed" if platform == "tpu" or s.pairs * s.blocks * s.nodes > LARGE else "float64"
+
+
+def compile_ahead(layout: Layout, precision: str) -> None:
+    for kind in LADDER[precision]:
+        compile_for(layout.shape, as_type(layout.data, kind))
+
+
+def _iterates(
+    layout: Layout, k: Compiled, data: Data, max_iterations: int, gap_relative: float, state: State | None, first: int
+) -> Iterator[Iterate]:
+    one = number(data, 1.0)
+    state = k.starting_point(data, k.factor(data, k.first_theta(data), one)) if state is None else k.place(state)
+    money, offset, count = layout.scales.money, fixed_cost(layout), float(data.count)
+    steps: tuple = (0.0, 0.0, 1.0, 0, 0, 0.0)
+    short = 0
     for iteration in range(first, max_iterations + 1):
         res = k.residuals(data, state)
-        mu = float(res.mu)
+        mu, primal_cost, dual_cost = float(res.mu), float(res.primal_cost), float(res.dual_cost)
         if not np.isfinite(mu):
             return
         yield Iterate(
-            layout, state, iteration, mu, float(res.primal_cost) * money + offset, float(res.dual_cost) * money + offset,
-            float(res.primal_error), float(res.dual_error), *steps,
+            layout, state, iteration, mu, primal_cost * money + offset, dual_cost * money + offset, float(res.primal_error),
+            float(res.dual_error), *steps,
         )  # fmt: skip
-        least_mu = GOAL_SHARE * gap_relative * max(abs(float(res.primal_cost)), 1e-3) / count
-        f = k.factor(data, res.theta, res.mu)
-        targets = k.affine_targets(data, state)
-        affine = direction(k, data, state, f, res, targets, 1e-6)
-        targets, sigma = k.mehrotra_targets(data, state, affine, res.mu, number(data, least_mu))
-        centre = number(data, float(sigma) * mu)
-        best = direction(k, data, state, f, res, targets, REFINEMENT)
-        rounds = int(affine.rounds) + int(best.rounds)
-        correctors, failures, usable = 0, 0, max(UNUSABLE, 0.1 * float(res.primal_error))
-        for _ in range(CORRECTORS):
-            p, d = float(best.step_primal), float(best.step_dual)
-            if min(p, d) > 0.95:
-                break
-            targets = k.centrality_targets(data, state, best, targets, centre, number(data, BOLDER))
-            trial = direction(k, data, state, f, res, targets, REFINEMENT)
-            rounds += int(trial.rounds)
-            if not float(trial.error) < usable:
-                break
-            trial = k.weigh(data, state, best, trial)
-            if float(trial.step_primal) >= p + 0.01 or float(trial.step_dual) >= d + 0.01:
-                best, correctors = trial, correctors + 1
-            elif (failures := failures + 1) > FAILURES:
-                break
-        p, d = (float(a) for a in k.step_lengths(data, state, best))
-        if not np.isfinite(p + d) or not float(best.error) < usable:
+        least_mu = GOAL_SHARE * gap_relative * max(abs(primal_cost), 1e-3) / count
+        if mu < FAR_PAST * least_mu:
             return
-        state = k.step(data, state, best, number(data, p), number(data, d))
-        steps = (p, d, float(sigma), correctors, rounds, float(best.error))
-        stuck = stuck + 1 if max(p, d) < 1e-3 else 0
-        if stuck >= 5:
+        state, report = k.advance(data, state, res, k.factor(data, res.theta, res.mu), number(data, least_mu))
+        report = Report(*(a.item() for a in report))
+        if not report.taken:
             return
+        steps = tuple(report[1:])
+        short = short + 1 if max(report.step_primal, report.step_dual) < SHORT else 0
+        if short >= MOST_SHORT:
+            return
+
+
+def as_type(tree: Any, dtype: Any) -> Any:
+    """Numbers of the tree in this precision."""
+    return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
 
 
 def number(data: Data, value: float) -> np.ndarray:
     """A scalar in the arrays' type, which the devices take from the host."""
     return np.asarray(value, data.u_value.dtype)
-
-
-def direction(k: Compiled, data: Data, s: State, f: Factor, res: Residual, targets: Both, tolerance: float) -> Direction:
-    """Newton direction for the given complementarity targets; `tolerance` is relative to the right-hand side of the normal equations."""
-    g, rhs = k.right_hand_side(data, s, res, targets)
-    own = max(min(max(1e-4 * float(res.mu), OWN_RESIDUAL), 1e-8), 1e-2 * float(res.dual_size))
-    solved = refine(k, data, f, rhs, tolerance, own)
-    return k.expand(data, s, res, g, solved, targets)
-
-
-def starting_point(k: Compiled, data: Data) -> State:
-    """Mehrotra's least-squares point, lifted off the bounds: see `start`."""
-    f = k.factor(data, k.first_theta(data), number(data, 1.0))
-    primal = refine(k, data, f, Both(data.cells.terms.rhs, data.own.rhs), 1e-6, 1e-6)
-    dual = refine(k, data, f, k.weighted_cost(data), 1e-6, 1e-6)
-    return k.lift(data, primal.y, dual.y)
 
 
 def fixed_cost(layout: Layout) -> float:

@@ -176,25 +176,6 @@ def transpose(shape: Shape, data: Data, y: Both) -> Both:
     return Both(columns, transpose_own(shape, data, row_outputs(shape, data, held, own)))
 
 
-def system(shape: Shape, data: Data, theta: Both, y: Both, z: Array) -> tuple[Both, Array]:
-    """(N0' y + A_z z, A_z' y - Theta_z^-1 z): see `substitution.solve`. Inactive rows carry the identity."""
-    own, link = active_own(shape, data, y.own)
-    held, o_own = split_outputs(shape, outputs(shape, data, z))
-
-    def body(c: Cells, rows: Array, t: Part) -> tuple[Any, Array, None]:
-        active = rows * c.terms.row_active
-        columns = jax.tree.map(jnp.multiply, t, transpose_of_chunk(shape, data, c, active, link))
-        product, slots = apply_of_chunk(shape, data, c, columns, held)
-        return (product + (rows - active), held_prices_of_chunk(shape, c, active)), slots_total(shape, c, slots), None
-
-    (rows, seen), slots, _ = sweep(shape, body, data.cells, y.cells, theta.cells)
-    prices = transpose_own(shape, data, row_outputs(shape, data, seen, own))
-    theta_z = split_own(shape, theta.own).z
-    at_z = data.own.active[: shape.acquisitions] * (prices[: shape.acquisitions] - z / jnp.where(theta_z > 0, theta_z, 1.0))
-    own_rows = apply_own(shape, data, jnp.concatenate([z, (theta.own * prices)[shape.acquisitions :]]), o_own, slots)
-    return Both(rows, own_rows + (y.own - own)), at_z
-
-
 def dot_of_chunk(a: Any, b: Any) -> Array:
     """Inner product over all arrays of two trees."""
     return sum(jnp.sum(p * q) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))

@@ -3,24 +3,19 @@
 Near the end pivots of single cells fall below the rounding of the factor, and the factor is wrong in a few directions. Plain iterative
 refinement stagnates there (the flagship case lost a dozen iterations at a gap of 1e-5); a Krylov method needs one more round for each.
 The vectors are rows, a tenth of the placement arrays. Where the first solve is good enough, which is most of the time, none is kept.
-
-The host leads: it holds the small triangle and asks the devices for one preconditioned product at a time.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from optimizer.solver.operators import system
-from optimizer.solver.structure import Array, Both, Data, Shape
+from optimizer.solver.normal import product
+from optimizer.solver.structure import Array, Both, Data, NodeRows, Shape, node_first, node_last
 from optimizer.solver.substitution import Factor, solve
-from optimizer.solver.sweeps import inner
+from optimizer.solver.sweeps import agreed, inner
 
 ROUNDS = 14
 LEAST_GAIN = 0.9  # a round with less is slow; PATIENCE slow rounds in a row end the refinement
@@ -28,9 +23,10 @@ PATIENCE = 4
 
 
 class Vector(NamedTuple):
-    """Rows of nodes [C, rows, n]; own rows and acquisitions end to end. Weighted by their tolerances."""
+    """Rows of nodes, end to end with the node first; own rows and acquisitions end to end. Weighted by their tolerances where it is a
+    residual."""
 
-    cells: Array
+    cells: Array  # [C, n, rows]
     own: Array
 
 
@@ -50,105 +46,152 @@ class Weights(NamedTuple):
     z: Array
 
 
-def begin(shape: Shape, data: Data, rhs: Both, tolerance: Array, own_tolerance: Array) -> tuple[Vector, Weights, Array]:
-    """The weighted right-hand side; rows to `tolerance` relative to it, the acquisitions' equations to `own_tolerance` in units of a
-    typical cost; its size without weights."""
-    tiny = jnp.finfo(data.u_value.dtype).tiny
-    size = jnp.maximum(jnp.sqrt(inner(shape, rhs.cells, rhs.cells) + rhs.own @ rhs.own), tiny)
-    w = Weights(1.0 / (tolerance * size), 1.0 / own_tolerance)
-    return Vector(rhs.cells * w.row, jnp.concatenate([rhs.own * w.row, jnp.zeros(shape.acquisitions, rhs.own.dtype)])), w, size
+class Krylov(NamedTuple):
+    """Room for the vectors of a refinement, [ROUNDS, ...] each. It is handed on from one to the next, because clearing it costs more than
+    the plain solve."""
+
+    basis: Vector
+    tried: Vector
+
+
+class Rounds(NamedTuple):
+    """A refinement under way: `done` products with the factor, the first of which is the plain solve `x`."""
+
+    done: Array
+    x: Vector
+    next: Vector  # what the factor is tried on, of norm one but for the first
+    room: Krylov | None  # None within a round
+    triangle: Array  # [ROUNDS, ROUNDS] of the least squares problem, by Givens rotations `turns` [ROUNDS, 2]
+    turns: Array
+    rhs: Array  # [ROUNDS + 1]; the last that is set is the distance left
+    left: Array
+    plain: Array  # distance that the plain solve leaves
+    slow: Array
+
+
+def room_for(shape: Shape, data: Data) -> Krylov:
+    """Zeros for one device's share of the chunks."""
+    dtype = data.u_value.dtype
+    cells = jnp.zeros((ROUNDS, data.cells.state.shape[0], shape.lanes, shape.rows), dtype)
+    vector = Vector(cells, jnp.zeros((ROUNDS, shape.limits + shape.links + shape.acquisitions), dtype))
+    return Krylov(vector, vector)
+
+
+def end_to_end(rows: NodeRows) -> Array:
+    """[C, n, rows]."""
+    return jnp.concatenate([a.reshape(*a.shape[:2], -1) for a in rows], axis=2)
+
+
+def by_kind(shape: Shape, cells: Array) -> NodeRows:
+    """And back."""
+    one = shape.blocks * shape.served
+    two = one + shape.blocks * shape.pools
+    cell = (*cells.shape[:2], shape.blocks)
+    return NodeRows(cells[..., :one].reshape(*cell, shape.served), cells[..., one:two].reshape(*cell, shape.pools), cells[..., two:])
+
+
+def size_of(shape: Shape, a: Vector) -> Array:
+    return jnp.sqrt(dot(shape, a, a))
+
+
+def dot(shape: Shape, a: Vector, b: Vector) -> Array:
+    return agreed(shape, inner(shape, a.cells, b.cells) + a.own @ b.own)
+
+
+def plus(a: Any, b: Any, factor: Any) -> Any:
+    return jax.tree.map(lambda p, q: p + factor * q, a, b)
+
+
+def at(vectors: Vector, i: Array) -> Vector:
+    return jax.tree.map(lambda a: a[i], vectors)
 
 
 def attempt(shape: Shape, data: Data, f: Factor, w: Weights, v: Vector) -> tuple[Vector, Vector]:
-    """(x, A x): the factor's solution of a weighted vector, and the product with it, weighted."""
-    rows = shape.limits + shape.links
-    y, z = solve(shape, data, f, Both(v.cells / w.row, v.own[:rows] / w.row), v.own[rows:] / w.z)
-    by, bz = system(shape, data, f.theta, y, z)
-    return Vector(y.cells, jnp.concatenate([y.own, z])), Vector(by.cells * w.row, jnp.concatenate([by.own * w.row, bz * w.z]))
+    """(x, A x) of weighted vectors: the factor's solution, times the weight of the rows, and the product with it."""
+    rows, ratio = shape.limits + shape.links, w.z / w.row
+    y, z = solve(shape, data, f, Both(by_kind(shape, v.cells), v.own[:rows]), v.own[rows:] / ratio)
+    by, bz = product(shape, data, f, y, z)
+    x = Vector(end_to_end(y.cells), jnp.concatenate([y.own, z]))
+    return x, Vector(end_to_end(by.cells), jnp.concatenate([by.own, bz * ratio]))
 
 
-def combine(shape: Shape, data: Data, a: Vector, b: Vector, s: Array, t: Array) -> tuple[Vector, Array]:
-    """s a + t b, and its norm."""
-    del data
-    both = jax.tree.map(lambda p, q: s * p + t * q, a, b)
-    return both, jnp.sqrt(inner(shape, both.cells, both.cells) + both.own @ both.own)
-
-
-def project(shape: Shape, data: Data, a: Vector, b: Vector) -> tuple[Vector, Array]:
-    """a without its part along b (of norm one), and that part."""
-    del data
-    part = inner(shape, a.cells, b.cells) + a.own @ b.own
-    return jax.tree.map(lambda p, q: p - part * q, a, b), part
-
-
-def finish(shape: Shape, data: Data, x: Vector, rounds: Array, error: Array) -> Solved:
-    """The solution by name."""
-    del data
-    rows = shape.limits + shape.links
-    return Solved(Both(x.cells, x.own[:rows]), x.own[rows:], rounds, error)
-
-
-def refine(k: Any, data: Data, f: Factor, rhs: Both, tolerance: float, own_tolerance: float) -> Solved:
-    """(y, z) of the system of `substitution.solve` with rhs_z = 0, as close as `begin` says where that is reached. `k` has the compiled
-    functions of this module."""
+def refine(
+    shape: Shape, data: Data, f: Factor, rhs: Both, tolerance: Array | float, own_tolerance: Array | float, room: Krylov
+) -> tuple[Solved, Krylov]:
+    """(y, z) of the system of `substitution.solve` with rhs_z = 0: rows to `tolerance` relative to rhs ([C, rows, n], [L + R]), the
+    acquisitions' equations to `own_tolerance` in units of a typical cost, where that is reached. (Saad 1993.)"""
     dtype = data.u_value.dtype
-    b, w, size = k.begin(data, rhs, np.asarray(tolerance, dtype), np.asarray(own_tolerance, dtype))
-    x, product = k.attempt(data, f, w, b)
+    active = jax.tree.map(jnp.multiply, rhs, Both(data.cells.terms.row_active, data.own.row_active))
+    cells = end_to_end(jax.vmap(lambda a: node_first(shape, a))(active.cells))
+    size = jnp.maximum(size_of(shape, Vector(cells, active.own)), jnp.finfo(dtype).tiny)
+    w = Weights(1.0 / (tolerance * size), jnp.asarray(1.0 / own_tolerance, dtype))
+    b = Vector(cells * w.row, jnp.concatenate([active.own * w.row, jnp.zeros(shape.acquisitions, dtype)]))
 
-    def combine(u: Any, v: Any, s: float, t: float) -> tuple[Any, Any]:
-        return k.combine(data, u, v, np.asarray(s, dtype), np.asarray(t, dtype))
+    def go_on(r: Rounds) -> Array:
+        return (r.done == 0) | ((r.done <= ROUNDS) & (r.left > 1.0) & jnp.isfinite(r.left) & (r.slow < PATIENCE))
 
-    left, distance = combine(b, product, 1.0, -1.0)
-    distance, rounds = float(distance), 0
-    if distance > 1.0 and math.isfinite(distance):
-        parts, reached = gmres(lambda v: k.attempt(data, f, w, v), lambda u, v: k.project(data, u, v), combine, left, distance)
-        rounds = len(parts)
-        if reached < distance:
-            distance = reached
-            for part, tried in parts:
-                x, _ = combine(x, tried, 1.0, part)
-    return k.finish(data, x, np.asarray(rounds), np.asarray(distance * tolerance, dtype) * size)
+    def round_(r: Rounds) -> Rounds:
+        x, result = attempt(shape, data, f, w, r.next)
+        slot = jnp.maximum(r.done - 1, 0)  # of the plain solve nothing is kept: the next round overwrites it
+        r = r._replace(room=jax.tree.map(lambda a, v: a.at[slot].set(v), r.room, Krylov(r.next, x)))
+        found = jax.lax.cond(r.done == 0, lambda: _plain(shape, r, x, result), lambda: _krylov(shape, r, result))
+        return found._replace(room=r.room)
+
+    none = jnp.zeros(ROUNDS + 1, dtype)
+    triangle, turns = jnp.eye(ROUNDS, dtype=dtype), jnp.zeros((ROUNDS, 2), dtype)
+    zero, far = jnp.zeros((), int), jnp.asarray(jnp.inf, dtype)
+    found = jax.lax.while_loop(go_on, round_, Rounds(zero, b, b, room, triangle, turns, none, far, far, zero))
+    rounds = found.done - 1
+    kept = jnp.arange(ROUNDS) < rounds
+    weights = jax.scipy.linalg.solve_triangular(jnp.where(kept, found.triangle, jnp.eye(ROUNDS, dtype=dtype)), found.rhs[:ROUNDS] * kept)
+    better = found.left < found.plain
+    x = jax.lax.fori_loop(0, jnp.where(better, rounds, 0), lambda i, x: plus(x, at(found.room.tried, i), weights[i]), found.x)
+    rows = shape.limits + shape.links
+    x = jax.tree.map(lambda a: a / w.row, x)
+    y = Both(jax.vmap(lambda *a: node_last(shape, NodeRows(*a)))(*by_kind(shape, x.cells)), x.own[:rows])
+    reached = jnp.where(better, found.left, found.plain)
+    return Solved(y, x.own[rows:], rounds, reached * tolerance * size), found.room
 
 
-def gmres(
-    attempt: Callable[[Any], tuple[Any, Any]],
-    project: Callable[[Any, Any], tuple[Any, Any]],
-    combine: Callable[[Any, Any, float, float], tuple[Any, Any]],
-    residual: Any,
-    length: float,
-) -> tuple[list[tuple[float, Any]], float]:
-    """x as a list of (weight, vector) with A x close to `residual` of norm `length`, to a distance below one where that is reached; that
-    distance. `attempt` gives (x, A x), `project` takes one vector out of another, `combine` gives (s a + t b, its norm). (Saad 1993.)"""
-    scaled, _ = combine(residual, residual, 1.0 / length, 0.0)
-    basis, tried = [scaled], []
-    triangle, turns, rhs = np.zeros((ROUNDS, ROUNDS)), [], [length]
-    slow = 0
-    while len(tried) < ROUNDS and abs(rhs[-1]) > 1.0 and slow < PATIENCE:
-        j = len(tried)
-        x, new = attempt(basis[j])
-        column = np.zeros(j + 2)
-        for _ in range(2):  # modified Gram-Schmidt, twice
-            for i, one in enumerate(basis):
-                new, part = project(new, one)
-                column[i] += float(part)
-        _, size = combine(new, new, 1.0, 0.0)
-        column[j + 1] = float(size)
-        if not np.isfinite(column).all():
-            break
-        for i, (c, s) in enumerate(turns):
-            column[i], column[i + 1] = c * column[i] + s * column[i + 1], c * column[i + 1] - s * column[i]
-        radius = max(math.hypot(column[j], column[j + 1]), 1e-300)
-        c, s = column[j] / radius, column[j + 1] / radius
-        turns.append((c, s))
-        triangle[:j, j], triangle[j, j] = column[:j], radius
-        rhs[j:] = [c * rhs[j], -s * rhs[j]]
-        tried.append(x)
-        slow = slow + 1 if abs(s) > LEAST_GAIN else 0
-        if float(size) <= 1e-300:
-            break
-        basis.append(combine(new, new, 1.0 / float(size), 0.0)[0])
-    m = len(tried)
-    if not m:
-        return [], math.inf
-    weights = np.linalg.solve(triangle[:m, :m], np.array(rhs[:m]))
-    return list(zip(weights.tolist(), tried, strict=True)), abs(rhs[m])
+def _plain(shape: Shape, r: Rounds, x: Vector, result: Vector) -> Rounds:
+    """The first round: what the plain solve leaves begins the basis."""
+    residual = plus(r.next, result, -1.0)
+    left = size_of(shape, residual)
+    scaled = jax.tree.map(lambda a: a / jnp.maximum(left, jnp.finfo(left.dtype).tiny), residual)
+    return r._replace(room=None, done=r.done + 1, x=x, next=scaled, rhs=r.rhs.at[0].set(left), left=left, plain=left)
+
+
+def _krylov(shape: Shape, r: Rounds, new: Vector) -> Rounds:
+    """A later one: the product is made orthogonal to the basis, and the least squares problem grows by a column."""
+    j, tiny = r.done - 1, jnp.finfo(r.left.dtype).tiny
+
+    def project(i: Array, carry: tuple[Vector, Array]) -> tuple[Vector, Array]:
+        new, column = carry
+        i = i % (j + 1)
+        one = at(r.room.basis, i)
+        part = dot(shape, new, one)
+        return plus(new, one, -part), column.at[i].add(part)
+
+    new, column = jax.lax.fori_loop(0, 2 * (j + 1), project, (new, jnp.zeros(ROUNDS + 1, r.rhs.dtype)))  # Gram-Schmidt, twice
+    size = size_of(shape, new)
+    column = column.at[j + 1].set(size)
+
+    def turn(i: Array, column: Array) -> Array:
+        c, s = r.turns[i]
+        a, b = column[i], column[i + 1]
+        return column.at[i].set(c * a + s * b).at[i + 1].set(c * b - s * a)
+
+    column = jax.lax.fori_loop(0, j, turn, column)
+    length = jnp.hypot(column[j], column[j + 1])
+    radius = jnp.maximum(length, tiny)
+    c, s = column[j] / radius, jnp.where(length > tiny, column[j + 1] / radius, 1.0)  # a product of nothing gains nothing
+    last = r.rhs[j]
+    grown = (
+        r.done + 1, r.triangle.at[:, j].set(jnp.where(jnp.arange(ROUNDS) < j, column[:ROUNDS], 0.0)).at[j, j].set(radius),
+        r.turns.at[j].set(jnp.stack([c, s])), r.rhs.at[j].set(c * last).at[j + 1].set(-s * last), jnp.abs(s * last),
+        jnp.where(jnp.abs(s) > LEAST_GAIN, r.slow + 1, 0),
+    )  # fmt: skip
+    good = jnp.isfinite(column).all()
+    ended = (r.done, r.triangle, r.turns, r.rhs, r.left, jnp.full_like(r.slow, PATIENCE))
+    done, triangle, turns, rhs, left, slow = (jnp.where(good, a, b) for a, b in zip(grown, ended, strict=True))
+    return Rounds(done, r.x, jax.tree.map(lambda a: a / jnp.maximum(size, tiny), new), None, triangle, turns, rhs, left, r.plain, slow)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from optimizer.solver.newton import above, everywhere, mul
 from optimizer.solver.operators import apply, dot_of_chunk, transpose
-from optimizer.solver.structure import Array, Both, Data, Part, Point, Shape, State, Terms
+from optimizer.solver.structure import Array, Both, Data, NodeRows, Part, Point, Shape, State, Terms, node_first, node_last
+from optimizer.solver.substitution import Factor, solve
 
 # Variables and duals are at least their mean size, products at least this share of their mean. Smaller floors cost 6-10 iterations of
 # tiny steps on the reference family; dual floors of a third of these cost 3% more on the random programs.
@@ -25,10 +26,22 @@ def first_theta(shape: Shape, data: Data) -> Both:
     return jax.tree.map(lambda a: a.astype(data.u_value.dtype), Both(data.cells.terms.active, data.own.active))
 
 
-def weighted_cost(shape: Shape, data: Data) -> Both:
-    """A c."""
+def starting_point(shape: Shape, data: Data, f: Factor) -> State:
+    """v = A' (A A')^-1 b and z = c - A' (A A')^-1 A c, lifted; `f` is the factor for `first_theta`."""
     terms = data.cells.terms
-    return apply(shape, data, Both(mul(terms.cost, terms.active), data.own.cost * data.own.active))
+    weighted_cost = apply(shape, data, Both(mul(terms.cost, terms.active), data.own.cost * data.own.active))
+    active = Both(terms.row_active, data.own.row_active)
+    sides = (jax.tree.map(jnp.multiply, side, active) for side in (Both(terms.rhs, data.own.rhs), weighted_cost))
+    both = jax.tree.map(lambda a, b: jnp.stack([a, b]), *sides)
+
+    def one(rhs: Both) -> Both:
+        cells = jax.vmap(lambda a: node_first(shape, a))(rhs.cells)
+        y, _ = solve(shape, data, f, Both(cells, rhs.own), jnp.zeros(shape.acquisitions, cells.pool.dtype))
+        return Both(jax.vmap(lambda *a: node_last(shape, NodeRows(*a)))(*y.cells), y.own)
+
+    found = jax.lax.map(one, both)  # one after the other, so that the solve is compiled once
+    primal, dual = (jax.tree.map(lambda a, k=k: a[k], found) for k in (0, 1))
+    return lift(shape, data, primal, dual)
 
 
 def sizes(tree: Any) -> Array:
@@ -50,7 +63,7 @@ def lift(shape: Shape, data: Data, primal: Both, dual: Both) -> State:
 
     def second(t: Terms, v: Any, q: Any, y: Array) -> tuple[Point, Array, None]:
         def inside(a: Array, m: Array, u: Array, b: Array) -> Array:
-            return jnp.where(m, jnp.where(b, jnp.clip(a, jnp.minimum(floor, 0.25 * u), 0.5 * u), jnp.maximum(a, floor)), 1.0)
+            return jnp.where(m, jnp.where(b, jnp.clip(a, jnp.minimum(floor, 0.25 * u), 0.5 * u), jnp.maximum(a, floor)), 0.0)
 
         v = jax.tree.map(inside, v, t.active, t.upper, t.bounded)
         w = above(shape, lambda a, u, b: jnp.where(b, u - a, 1.0), v, t.upper, t.bounded)
@@ -67,7 +80,7 @@ def lift(shape: Shape, data: Data, primal: Both, dual: Both) -> State:
 
     def third(t: Terms, p: Point) -> tuple[Point, None, None]:
         def lifted(z: Array, a: Array, m: Array) -> Array:
-            return m * jnp.maximum(z, LEAST_PRODUCT * mu / a)
+            return jnp.where(m, jnp.maximum(z, LEAST_PRODUCT * mu / jnp.where(m, a, 1.0)), 0.0)
 
         zl, zu = jax.tree.map(lifted, p.zl, p.v, t.active), jax.tree.map(lifted, p.zu, p.w, t.bounded)
         return p._replace(zl=zl, zu=zu), None, None

@@ -25,6 +25,7 @@ import math
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 Array = jax.Array | np.ndarray
@@ -129,6 +130,14 @@ class Rows(NamedTuple):
     deferred: Array  # [Wd, n]
     capacity: Array  # [G, B, n]
     side: Array  # [K, n]
+
+
+class NodeRows(NamedTuple):
+    """Rows of nodes with the node first, as whole matrices of a cell want them; of several chunks, the chunk before it."""
+
+    served: Array  # [(C,) n, B, Ws]
+    pool: Array  # [(C,) n, B, G]
+    shared: Array  # [(C,) n, Wd + K] deferrable streams, then side rows: shared by the blocks of a node
 
 
 class Holdings(NamedTuple):
@@ -236,6 +245,19 @@ def split_rows(shape: Shape, rows: Array) -> Rows:
 def joined(kinds: Rest | Rows, xp: Any) -> Array:
     """Kinds of one chunk end to end, [R, n]; `xp` is numpy or jax.numpy."""
     return xp.concatenate([a.reshape(-1, a.shape[-1]) for a in kinds], axis=0)
+
+
+def node_first(shape: Shape, rows: Array) -> NodeRows:
+    """Rows of a chunk [rows, n] with the node first."""
+    kinds = split_rows(shape, rows)
+    shared = [kinds.deferred.T, kinds.side.T]
+    return NodeRows(kinds.demand.T, kinds.capacity.T, jnp.concatenate(shared, axis=1))
+
+
+def node_last(shape: Shape, rows: NodeRows) -> Array:
+    """And back, [rows, n]."""
+    shared = rows.shared.T
+    return joined(Rows(rows.served.T, shared[: shape.deferrable], rows.pool.T, shared[shape.deferrable :]), jnp)
 
 
 def split_own(shape: Shape, own: Array) -> Own:

@@ -11,8 +11,6 @@ from kernels.blocked import blocked_solve
 from kernels.cells import times, times_transposed
 from optimizer.solver.coupling import Coupling, apply_left, apply_left_transposed
 from optimizer.solver.operators import (
-    held_of_chunk,
-    held_prices_of_chunk,
     outputs,
     outputs_transpose,
     row_outputs,
@@ -20,28 +18,39 @@ from optimizer.solver.operators import (
     split_outputs,
     with_none,
 )
-from optimizer.solver.structure import Array, Both, Cells, Data, Rows, Shape, joined, split_own, split_own_rows, split_rows
+from optimizer.solver.structure import Array, Both, Cells, Data, NodeRows, Shape, split_own, split_own_rows
 from optimizer.solver.sweeps import inner, sweep
 
 INNER = 1  # rounds of refinement of the inner inverse; none ended the iteration at a gap of 1e-6, one at 1e-9, two no better
 
 
 class Eliminated(NamedTuple):
-    """Of the nodes, every array [C, ...]; V = Wd + K rows shared by the blocks of a node, M linking slots."""
+    """Of the nodes, every array [C, ...]; V = Wd + K rows shared by the blocks of a node, M linking slots, L = K + M dense rows.
 
-    pool: Array  # [G, B, n] pool diagonal
+    First what a solve needs, then what is left to multiply with the matrix itself.
+    """
+
+    pool: Array  # [n, B, G] pool diagonal
     served: Array  # [n, B, Ws, Ws] inverse Cholesky factor of the served streams
     served_pool: Array  # [n, B, Ws, G] served factor times the coupling with the pools over their diagonal
     shared_served: Array  # [n, B, Ws, V+M] served factor times the coupling of shared rows
     shared_pool: Array  # [n, B, V+M, G] coupling of shared rows and slots with pools
     shared: Array  # [n, V, V] inverse Cholesky factor
     slot_shared: Array  # [n, V, M] shared factor times the coupling of slots
+    reach: Array  # [n, B, G] availability, 0 on inactive rows
+    side: Array  # [n, K] 1 on active side rows
+    coupling: Array  # [n, B, Ws, G] of served streams with pools
+    served_diagonal: Array  # [n, B, Ws]
+    shared_diagonal: Array  # [n, V] of deferrable streams, and of the slacks of side rows
+    dense_served: Array  # [n, B, L, Ws] side rows and slots with served streams
+    dense_deferred: Array  # [n, L, Wd]
+    dense: Array  # [n, L, L]
 
 
 class Border(NamedTuple):
     """Rows over several scenarios and limits without a slack, eliminated last; see `border`."""
 
-    rows: Both  # cells [C, border, rows, n], own [border, L + R]: columns of the rest under each border row
+    rows: Both  # cells NodeRows [C, border, n, ...], own [border, L + R]: columns of the rest under each border row
     solved: Both  # the same, solved
     z: Array  # [border, Z]
     inverse: Array  # [border, border] inverse Cholesky factor
@@ -91,58 +100,70 @@ def inner_solve(shape: Shape, data: Data, f: Factor, g: Array, rhs_z: Array) -> 
     return k.gram @ price - shift, theta_z * (outputs_transpose(shape, data, price) - rhs_z), price
 
 
-def forward_of_chunk(shape: Shape, c: Cells, e: Eliminated, rhs: Array) -> tuple[Array, Array, Array]:
-    """Pools, served streams and shared rows eliminated from a right-hand side [rows, n]: (y_served [n, B, Ws], y_shared [n, V], what is
-    left for the slots [n, M]), each under its inverse factor."""
+def forward_of_chunk(shape: Shape, e: Eliminated, rhs: NodeRows) -> tuple[Array, Array, Array]:
+    """Pools, served streams and shared rows eliminated from a right-hand side: (y_served [n, B, Ws], y_shared [n, V], what is left for
+    the slots [n, M]), each under its inverse factor."""
     shared = shape.deferrable + shape.sides
-    rows, active = split_rows(shape, rhs), split_rows(shape, c.terms.row_active)
-    capacity = (rows.capacity * active.capacity).T
-    y_served = times(e.served, rows.demand.T) - times(e.served_pool, capacity)
-    no_slots = jnp.zeros((shape.slots, shape.lanes), rhs.dtype)  # the right-hand side of a linking row is added once, per scenario
-    b_shared = jnp.concatenate([rows.deferred, rows.side, no_slots], axis=0).T
-    b_shared = b_shared - times(e.shared_pool, capacity / e.pool.T).sum(1) - times_transposed(e.shared_served, y_served).sum(1)
+    y_served = times(e.served, rhs.served) - times(e.served_pool, rhs.pool)
+    # the right-hand side of a linking row is added once, per scenario
+    b_shared = jnp.pad(rhs.shared, ((0, 0), (0, shape.slots))) - times_transposed(e.shared_served, y_served).sum(1)
+    b_shared = b_shared - times(e.shared_pool, rhs.pool / e.pool).sum(1)
     y_shared = times(e.shared, b_shared[:, :shared])
     return y_served, y_shared, b_shared[:, shared:] - times_transposed(e.slot_shared, y_shared)
 
 
-def back_of_chunk(shape: Shape, c: Cells, e: Eliminated, rhs: Array, y_served: Array, y_shared: Array, link: Array) -> Array:
-    """y [rows, n] of a chunk from what `forward_of_chunk` left; link [R + 1]: of the linking rows, 0 last."""
-    capacity, active = split_rows(shape, rhs).capacity, split_rows(shape, c.terms.row_active)
+def back_of_chunk(shape: Shape, c: Cells, e: Eliminated, rhs: NodeRows, y_served: Array, y_shared: Array, link: Array) -> NodeRows:
+    """y of a chunk from what `forward_of_chunk` left; link [R + 1]: of the linking rows, 0 last."""
+    capacity = rhs.pool
     if shape.deferrable + shape.sides + shape.slots:
         slots = (link[c.slot_link] * c.slot_local).T  # [n, M]
         y_shared = y_shared - times(e.slot_shared, slots) if shape.slots else y_shared
         shared_y = times_transposed(e.shared, y_shared)
-        both = jnp.broadcast_to(jnp.concatenate([shared_y, slots], axis=1)[:, None, :], (*y_served.shape[:2], e.shared_pool.shape[2]))
+        both = over_blocks(shape, jnp.concatenate([shared_y, slots], axis=1))
         y_served = y_served - times(e.shared_served, both)
-        capacity = capacity - times_transposed(e.shared_pool, both).T
+        capacity = capacity - times_transposed(e.shared_pool, both)
     else:
         shared_y = y_shared
-    demand = times_transposed(e.served, y_served).T
-    capacity = (capacity / e.pool - times_transposed(e.served_pool, y_served).T) * active.capacity
-    return joined(Rows(demand, shared_y[:, : shape.deferrable].T, capacity, shared_y[:, shape.deferrable :].T), jnp)
+    return NodeRows(times_transposed(e.served, y_served), capacity / e.pool - times_transposed(e.served_pool, y_served), shared_y)
+
+
+def over_blocks(shape: Shape, a: Array) -> Array:
+    """[n, m] -> [n, B, m]: what the blocks of a node share."""
+    return jnp.broadcast_to(a[:, None, :], (a.shape[0], shape.blocks, a.shape[1]))
+
+
+def held_at(shape: Shape, c: Cells, held: Array) -> Array:
+    """[Q, G+K] -> [n, G+K]: what the nodes' states hold."""
+    return jnp.repeat(held[c.state], shape.pack, axis=0) if shape.pack > 1 else held[c.state]
+
+
+def held_prices(shape: Shape, e: Eliminated, y: NodeRows) -> Array:
+    """[packs, G+K] the held part of R' y: minus the availability-weighted sums over the nodes of a pack."""
+    both = jnp.concatenate([(e.reach * y.pool).sum(1), y.shared[:, shape.deferrable :]], axis=1)
+    return -both.reshape(shape.packs, shape.pack, both.shape[1]).sum(1)
 
 
 def solve_recourse(shape: Shape, data: Data, f: Factor, rhs: Both) -> tuple[Both, Array]:
     """N0^-1 rhs: everything but acquisitions and border; and the held part of R' y, [C, packs, G+K]."""
     limit, link = split_own_rows(shape, rhs.own)
 
-    def back(c: Cells, e: Eliminated, rows: Array, forward: tuple[Array, Array], links: Array) -> tuple[Array, Array]:
+    def back(c: Cells, e: Eliminated, rows: NodeRows, forward: tuple[Array, Array], links: Array) -> tuple[NodeRows, Array]:
         y = back_of_chunk(shape, c, e, rows, *forward, links)
-        return y, held_prices_of_chunk(shape, c, y)
+        return y, held_prices(shape, e, y)
 
     nodes = data.cells, f.cells, rhs.cells
     if not shape.scenarios:
         links = jnp.zeros(shape.links, rhs.own.dtype)
 
-        def body(c: Cells, e: Eliminated, rows: Array) -> tuple[Any, None, None]:
-            y_served, y_shared, _ = forward_of_chunk(shape, c, e, rows)
+        def body(c: Cells, e: Eliminated, rows: NodeRows) -> tuple[Any, None, None]:
+            y_served, y_shared, _ = forward_of_chunk(shape, e, rows)
             return back(c, e, rows, (y_served, y_shared), with_none(links)), None, None
 
         (cells, prices), _, _ = sweep(shape, body, *nodes)
     else:
 
-        def body(c: Cells, e: Eliminated, rows: Array) -> tuple[Any, Array, None]:
-            y_served, y_shared, left = forward_of_chunk(shape, c, e, rows)
+        def body(c: Cells, e: Eliminated, rows: NodeRows) -> tuple[Any, Array, None]:
+            y_served, y_shared, left = forward_of_chunk(shape, e, rows)
             return (y_served, y_shared), slots_total(shape, c, left.T * c.slot_local), None
 
         forward, reduced, _ = sweep(shape, body, *nodes)
@@ -152,17 +173,22 @@ def solve_recourse(shape: Shape, data: Data, f: Factor, rhs: Both) -> tuple[Both
     return Both(cells, jnp.concatenate([limit / f.coupling.limit * data.limit_local, links])), prices
 
 
-def output_rows(shape: Shape, data: Data, o: Array) -> Both:
+def output_rows(shape: Shape, data: Data, f: Factor, o: Array) -> Both:
     """R o: an output vector as a right-hand side over the rows."""
     held, own = split_outputs(shape, o)
 
-    def body(c: Cells) -> tuple[Array, None, None]:
-        at_node = held_of_chunk(shape, c, held)
-        capacity = jnp.broadcast_to(-(c.availability * at_node[: shape.pools])[:, None, :], (shape.pools, shape.blocks, shape.lanes))
-        none = jnp.zeros((shape.served, shape.blocks, shape.lanes), o.dtype), jnp.zeros((shape.deferrable, shape.lanes), o.dtype)
-        return joined(Rows(*none, capacity, -at_node[shape.pools :]), jnp) * c.terms.row_active, None, None
+    def body(c: Cells, e: Eliminated) -> tuple[NodeRows, None, None]:
+        at_node = held_at(shape, c, held)
+        served = jnp.zeros((shape.lanes, shape.blocks, shape.served), o.dtype)
+        return NodeRows(served, *minus_held(shape, e, at_node)), None, None
 
-    return Both(sweep(shape, body, data.cells)[0], own)
+    return Both(sweep(shape, body, data.cells, f.cells)[0], own)
+
+
+def minus_held(shape: Shape, e: Eliminated, at_node: Array) -> tuple[Array, Array]:
+    """What held outputs [n, G+K] put into the rows of pools and into shared rows."""
+    pool = -(e.reach * at_node[:, None, : shape.pools])
+    return pool, jnp.pad(-(e.side * at_node[:, shape.pools :]), ((0, 0), (shape.deferrable, 0)))
 
 
 def solve_links(shape: Shape, data: Data, f: Factor, gathered: Array) -> Array:
@@ -187,7 +213,7 @@ def solve_rest(shape: Shape, data: Data, f: Factor, rhs: Both, rhs_z: Array) -> 
 
     def couple(y: Both, seen: Array) -> tuple[Both, Array, Array]:
         v, z, price = inner_solve(shape, data, f, row_outputs(shape, data, seen, y.own), rhs_z)
-        return output_rows(shape, data, -v), z, jnp.zeros(0, z.dtype) if price is None else price
+        return output_rows(shape, data, f, -v), z, jnp.zeros(0, z.dtype) if price is None else price
 
     def stage(k: Array, carry: Any) -> Any:  # forward and back through the nodes: one loop, so that it is compiled once
         y, rhs, z, price = carry
@@ -217,8 +243,8 @@ def solve(shape: Shape, data: Data, f: Factor, rhs: Both, rhs_z: Array) -> tuple
 
     With rhs_z = 0 this is A Theta A' y = rhs with z = Theta_z A_z' y. Recomputing z from y would multiply a difference of large
     prices by a large Theta_z, and the capacity rows would keep that error: it ended the iteration at a gap of 1e-5 on the flagship case.
+    The right-hand side is zero on inactive rows, and so is y.
     """
-    rhs = Both(rhs.cells * data.cells.terms.row_active, rhs.own * data.own.row_active)
     if f.border is None:
         return solve_rest(shape, data, f, rhs, rhs_z)
     y, z = solve_rest(shape, data, f, rhs._replace(own=rhs.own * (1.0 - border_mask(shape, data))), rhs_z)
@@ -226,11 +252,16 @@ def solve(shape: Shape, data: Data, f: Factor, rhs: Both, rhs_z: Array) -> tuple
     theta_z = split_own(shape, f.theta.own).z
     _, shift = split_outputs(shape, outputs(shape, data, theta_z * rhs_z))
     at_border = jnp.concatenate([rhs.own + shift, jnp.zeros(1, shift.dtype)])[data.border_row]
-    cells = jax.vmap(lambda row: inner(shape, row, y.cells), in_axes=1)(f.border.rows.cells)
-    reduced = at_border - cells - f.border.rows.own @ y.own
+    over = jax.vmap(lambda row: inner_of(shape, row, y.cells), in_axes=1)
+    reduced = at_border - over(f.border.rows.cells) - f.border.rows.own @ y.own
     mine = times_transposed(f.border.inverse, times(f.border.inverse, reduced))
     both = jnp.zeros(shape.limits + shape.links + 1, mine.dtype).at[data.border_row].add(mine)[:-1]
-    cells = y.cells - jnp.einsum("b,cbrn->crn", mine, f.border.solved.cells)
+    cells = jax.tree.map(lambda a, s: a - jnp.einsum("b,cb...->c...", mine, s), y.cells, f.border.solved.cells)
     held = jnp.zeros(shape.states * (shape.pools + shape.sides), mine.dtype)
     z = z - mine @ f.border.z + theta_z * outputs_transpose(shape, data, jnp.concatenate([held, both]))
     return Both(cells, y.own - mine @ f.border.solved.own + both), z
+
+
+def inner_of(shape: Shape, a: Any, b: Any) -> Array:
+    """Inner product of what nodes have, over all devices."""
+    return sum(inner(shape, p, q) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))

@@ -63,6 +63,12 @@ def gathered(shape: Shape, tree: Any) -> Any:
     return jax.tree.map(lambda a: jax.lax.all_gather(a, AXIS, tiled=True), tree)
 
 
+def agreed(shape: Shape, tree: Any) -> Any:
+    """What the first device has, on all of them. What every device computes for itself may differ in its last digit (scatters on an
+    accelerator add in no fixed order); where it decides which way a computation goes, one must not wait where another has gone on."""
+    return tree if shape.devices == 1 else jax.tree.map(lambda a: jax.lax.all_gather(a, AXIS)[0], tree)
+
+
 def inner(shape: Shape, a: Array, b: Array) -> Array:
     """Inner product of [C, ...] with [C, ...] over all devices, group by group."""
     local = a.shape[0] // shape.chunks

@@ -29,7 +29,7 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.cli": (
         {
             "optimizer", "optimizer.plan", "optimizer.report", "optimizer.spec", "optimizer.program", "optimizer.settings",
-            "optimizer.checkpoint", "optimizer.cli_performance", "optimizer.cli_sweep",
+            "optimizer.checkpoint", "optimizer.cli_performance", "optimizer.cli_sweep", "optimizer.hosts",
         },
         set(),
     ),
@@ -45,8 +45,8 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.cli_serve": ({"optimizer.report", "optimizer.performance", "optimizer.spec"}, set()),
     "optimizer.sweep": (
         {
-            "optimizer.checkpoint", "optimizer.plan", "optimizer.report", "optimizer.settings", "optimizer.spec", "optimizer.sweep_fields",
-            "optimizer.sweep_journal", "optimizer.sweep_points",
+            "optimizer", "optimizer.checkpoint", "optimizer.plan", "optimizer.report", "optimizer.settings", "optimizer.spec",
+            "optimizer.sweep_fields", "optimizer.sweep_journal", "optimizer.sweep_points",
         },
         set(),
     ),
@@ -86,6 +86,7 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.solver": ({"optimizer.program", "kernels"}, {"jax", "numpy"}),
     "optimizer.program": (set(), {"numpy", "scipy"}),
     "optimizer.devices": (set(), {"jax", "scipy", "threadpoolctl"}),
+    "optimizer.hosts": (set(), {"jax"}),
     "optimizer.settings": (set(), set()),
     "kernels": (set(), {"jax", "numpy"}),
 }  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import json
 import os
 import signal
@@ -18,7 +17,7 @@ import numpy as np
 import pytest
 
 import optimizer
-from optimizer import cli
+from optimizer import checkpoint, cli
 from optimizer.checkpoint import Store, whole_run
 from optimizer.program.certificate import Status
 from optimizer.program.program import Program
@@ -232,7 +231,7 @@ def test_a_damaged_checkpoint_is_a_note_and_a_new_start(damage: str, tmp_path: P
         if damage == "other_shape":
             held["state.0"] = held["state.0"][..., :-1]
         else:
-            held["head"] = np.frombuffer(held["head"].tobytes().replace(b'"format": 1', b'"format": 9'), np.uint8)
+            held["head"] = np.frombuffer(held["head"].tobytes().replace(f'"format": {checkpoint.FORMAT}'.encode(), b'"format": 99'), np.uint8)
         with file.open("wb") as out:
             np.savez(out, **held)
     else:
@@ -290,9 +289,9 @@ def memory_ends(monkeypatch: pytest.MonkeyPatch, iteration: int, error: Exceptio
     """The solver raises instead of going beyond an iteration; returns (streaming, first iteration) of every start."""
     real, starts = interior_point.interior_point, []
 
-    def limited(layout, max_iterations, gap_relative, resume=None, first=0):
+    def limited(layout, max_iterations, gap_relative, resume=None, first=0, precision="float64"):
         starts.append((layout.shape.streaming, first))
-        for iterate in real(layout, max_iterations, gap_relative, resume, first):
+        for iterate in real(layout, max_iterations, gap_relative, resume, first, precision):
             yield iterate
             if iterate.iteration >= iteration and (also_streaming or layout.shape.streaming < 2):
                 raise type(error)(*error.args)  # a new one: its traceback would hold the arrays
@@ -354,12 +353,10 @@ def test_memory_that_never_suffices_is_a_status(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_memory_that_ends_before_the_first_point_fails_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled = importlib.import_module("optimizer.solver.compiled")
-
     def refused(shape, data):
         raise jax.errors.JaxRuntimeError(XLA_SAID)
 
-    monkeypatch.setattr(compiled, "compile_for", refused)
+    monkeypatch.setattr(interior_point, "compile_for", refused)
     plan = optimizer.plan(small_case())
     assert plan.status == "FAILED" and plan.exit_code == 1 and "68719476736 bytes" in plan.reason
     assert len(plan.warnings) >= 2

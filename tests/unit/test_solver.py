@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,9 +17,10 @@ from optimizer.solve import solve
 from optimizer.solver import compiled, cut, interior_point
 from optimizer.solver import layout as layouts
 from optimizer.solver.layout import bucket, make_layout
+from optimizer.solver.normal import product
 from optimizer.solver.operators import apply, transpose
-from optimizer.solver.refinement import ROUNDS, Vector, Weights, gmres
-from optimizer.solver.structure import Both
+from optimizer.solver.refinement import ROUNDS, Vector, Weights, attempt, by_kind, end_to_end, refine, room_for
+from optimizer.solver.structure import Both, node_first
 from tests.oracle.random_programs import FAMILIES, random_program
 
 FAMILIES_WITH_EVERY_ROW = ("plain", "limits", "sides", "cvar", "windows", "linking", "contingency", "tree_all_rows")
@@ -53,19 +57,72 @@ def test_transpose_is_the_adjoint_of_apply(family: str) -> None:
     assert abs(left - right) <= 1e-12 * (1 + abs(left))
 
 
+def vectors(layout, seed: int) -> tuple:
+    """(placed data, factor without the proximal term, its Theta, a vector over rows and acquisitions)."""
+    shape, k = layout.shape, compiled.compile_for(layout.shape, layout.data)
+    data = k.place(layout.data)
+    theta, right = random_like(*columns(data), seed, positive=True), random_like(*rows(data), seed + 1)
+    at_z = jnp.asarray(np.random.default_rng(seed + 2).normal(size=shape.acquisitions)) * data.own.active[: shape.acquisitions]
+    cells = end_to_end(jax.vmap(lambda a: node_first(shape, a))(right.cells))
+    return data, k.factor(data, theta, jnp.asarray(0.0)), theta, right, Vector(cells, jnp.concatenate([right.own, at_z]))
+
+
+@pytest.mark.parametrize("family", FAMILIES_WITH_EVERY_ROW)
+def test_the_product_by_cells_is_that_through_the_columns(family: str) -> None:
+    """A Theta A' y with the acquisitions apart, column by column."""
+    layout = make_layout(random_program(0, **FAMILIES[family]))
+    shape = layout.shape
+    data, f, theta, right, vector = vectors(layout, 3)
+    z = vector.own[right.own.size :]
+    got, got_z = jax.jit(partial(product, shape))(data, f, Both(by_kind(shape, vector.cells), right.own), z)
+    prices = transpose(shape, data, right)
+    moved = jax.tree.map(jnp.multiply, theta, prices)
+    want = apply(shape, data, moved._replace(own=moved.own.at[: shape.acquisitions].set(z)))
+    first = jax.vmap(lambda a: node_first(shape, a))(want.cells)
+    for name, g, w in zip((*first._fields, "own"), (*got.cells, got.own), (*first, want.own), strict=True):
+        np.testing.assert_allclose(g, w, atol=1e-10, err_msg=f"{family} {name}")
+    theta_z = theta.own[: shape.acquisitions]
+    want_z = jnp.where(theta_z > 0, prices.own[: shape.acquisitions] - z / jnp.where(theta_z > 0, theta_z, 1.0), 0.0)
+    np.testing.assert_allclose(got_z, want_z, atol=1e-10)
+
+
 @pytest.mark.parametrize("family", FAMILIES_WITH_EVERY_ROW)
 def test_the_factor_solves_its_system(family: str) -> None:
     layout = make_layout(random_program(0, **FAMILIES[family]))
-    shape, k = layout.shape, compiled.compile_for(layout.shape, layout.data)
-    data = k.place(layout.data)
-    theta, right = random_like(*columns(data), 3, positive=True), random_like(*rows(data), 4)
-    at_z = jnp.asarray(np.random.default_rng(5).normal(size=shape.acquisitions)) * data.own.active[: shape.acquisitions]
-    f = k.factor(data, theta, jnp.asarray(1.0))
-    wanted = Vector(right.cells, jnp.concatenate([right.own, at_z]))
-    # the product is that with the proximal term, which the factor holds too
-    _, product = k.attempt(data, f, Weights(jnp.asarray(1.0), jnp.asarray(1.0)), wanted)
-    for name, want, got in zip(wanted._fields, wanted, product, strict=True):
+    data, f, _, _, wanted = vectors(layout, 3)
+    one = jnp.asarray(1.0)
+    _, found = jax.jit(partial(attempt, layout.shape))(data, f, Weights(one, one), wanted)
+    for name, want, got in zip(wanted._fields, wanted, found, strict=True):
         np.testing.assert_allclose(got, want, atol=1e-8, err_msg=f"{family} {name}")
+
+
+def test_work_that_takes_no_capacity_does_not_disturb_the_factor() -> None:
+    """Placement on a pool that nothing uses otherwise: its capacity row is dropped, its columns are not."""
+    program = random_program(0, **FAMILIES["plain"])
+    capacity = program.pair_capacity.copy()
+    capacity[:, program.pair_pool == program.pair_pool[0]] = 0.0
+    free = replace(program, pair_capacity=capacity)
+    assert not make_layout(free).presolved.capacity_active.all()
+    found = solve(free, Settings())
+    assert found.status is Status.CERTIFIED
+    assert sum(line.refinement_rounds for line in found.log) <= 10
+
+
+def test_refinement_solves_what_a_wrong_factor_does_not() -> None:
+    layout = make_layout(random_program(0, **FAMILIES["plain"]))
+    shape = layout.shape
+    data, f, _, right, _ = vectors(layout, 3)
+    run = jax.jit(lambda f, tolerance: refine(shape, data, f, right, tolerance, 1e-9, room_for(shape, data))[0])
+    exact = run(f, 1e-9)
+    wrong = f._replace(cells=f.cells._replace(served=f.cells.served.at[0, 0, 0, :2].multiply(1e3)))  # a few directions are off
+    found = run(wrong, 1e-9)
+    assert int(exact.rounds) == 0 and 0 < int(found.rounds) <= ROUNDS
+    size = float(jnp.sqrt(jnp.sum(right.cells**2) + jnp.sum(right.own**2)))
+    assert float(found.error) <= 1e-9 * size
+    for a, b in zip(jax.tree.leaves(found.y), jax.tree.leaves(exact.y), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    hopeless = run(f._replace(cells=f.cells._replace(served=f.cells.served * jnp.nan)), 1e-9)
+    assert not float(hopeless.error) <= 1e-9 * size and int(hopeless.rounds) == 0
 
 
 def test_buckets_waste_at_most_a_sixteenth_of_large_sizes() -> None:
@@ -107,28 +164,6 @@ def test_the_acquisitions_of_a_pool_close_the_coupling_as_the_dense_product_does
         best = min(iterates, key=lambda i: i.gap_estimate + i.primal_error + i.dual_error)  # beyond the goal digits are lost again
         answers.append(best.primal_cost)
     assert answers[0] == pytest.approx(answers[1], rel=1e-7)
-
-
-def test_gmres_solves_what_a_wrong_preconditioner_does_not() -> None:
-    rng = np.random.default_rng(0)
-    n = 40
-    matrix = np.eye(n) + 0.01 * rng.normal(size=(n, n))
-    matrix[:3] *= 1e4  # three directions that the preconditioner has not seen
-    want = rng.normal(size=n)
-    scale = 1e12
-    right = matrix @ want * scale
-
-    def combine(a, b, s, t):
-        return s * a + t * b, np.linalg.norm(s * a + t * b)
-
-    def project(a, b):
-        return a - (a @ b) * b, a @ b
-
-    parts, left = gmres(lambda v: (v, matrix @ v * scale), project, combine, right, float(np.linalg.norm(right)))
-    x = sum(weight * vector for weight, vector in parts)
-    assert len(parts) <= ROUNDS
-    assert np.linalg.norm(matrix @ x - matrix @ want) <= 1e-6 * np.linalg.norm(matrix @ want)
-    assert left >= 0
 
 
 @pytest.mark.parametrize("family", ["tree", "linking", "cvar"])
