@@ -11,6 +11,11 @@ from optimizer.solver.presolve import Presolved
 from optimizer.solver.structure import Cells, Data, Part, Rest, Rows, Terms
 
 
+def most(*arrays: np.ndarray) -> np.ndarray:
+    """The largest absolute entry."""
+    return np.asarray(max(float(np.abs(a).max(initial=0.0)) for a in arrays))
+
+
 def pad(array: np.ndarray, shape: tuple[int, ...], fill: float = 0.0) -> np.ndarray:
     out = np.full(shape, fill, array.dtype)
     out[tuple(slice(0, n) for n in array.shape)] = array
@@ -242,6 +247,7 @@ def fill(p, pre, s, links, shape, u, gram, holdings, place, state_of_pack) -> Da
         link_sign_h=pad(np.asarray(p.link_slack_sign, float), (shape.links,), 1.0),
         limit_local=pad(limit_slack.astype(float), (shape.limits,)), border_row=border_row.astype(i32),
         count=np.asarray(float(products)), rhs_size=np.sqrt(np.vdot(rhs, rhs) + own_terms.rhs @ own_terms.rhs),
+        rhs_most=most(rhs, own_terms.rhs), cost_most=most(*cost, own_terms.cost),
     )  # fmt: skip
 
 

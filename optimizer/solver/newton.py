@@ -15,7 +15,7 @@ What is said of columns is said once, for those of a chunk of nodes (trees: `Par
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -108,6 +108,12 @@ def largest(tree: Any) -> Array:
     return jnp.max(jnp.stack([jnp.max(jnp.abs(a), initial=0.0) for a in jax.tree.leaves(tree)]))
 
 
+def reduced(how: Sequence[Callable], start: Sequence[float], arrays: Sequence[Array]) -> list[Array]:
+    """Arrays of one shape reduced to a number each in one pass: their common terms are read once."""
+    first = [jnp.asarray(a, arrays[0].dtype) for a in start]
+    return jax.lax.reduce(list(arrays), first, lambda x, y: [f(i, j) for f, i, j in zip(how, x, y, strict=True)], range(arrays[0].ndim))
+
+
 def mul(a: Any, b: Any) -> Any:
     return jax.tree.map(jnp.multiply, a, b)
 
@@ -147,12 +153,13 @@ def residuals(shape: Shape, data: Data, s: State) -> Residual:
     ax, aty = apply_own(shape, data, s.own.v, o_own, slots), transpose_own(shape, data, row_outputs(shape, data, seen, y_own))
     own, own_totals, own_least = local_of(shape, data.own, s.own, ax, aty)
     gap, primal_cost, dual_cost = jax.tree.map(jnp.add, totals, own_totals)
-    primal, dual, rhs, cost = jax.tree.map(lambda a, b: -jnp.minimum(a, b), least, own_least)
-    return Residual(Both(cells, own), gap / data.count, primal_cost, dual_cost, primal / (1.0 + rhs), dual / (1.0 + cost), dual)
+    primal, dual = jax.tree.map(lambda a, b: -jnp.minimum(a, b), least, own_least)
+    errors = primal / (1.0 + data.rhs_most), dual / (1.0 + data.cost_most)
+    return Residual(Both(cells, own), gap / data.count, primal_cost, dual_cost, *errors, dual)
 
 
 def local_of(shape: Shape, t: Terms, p: Point, ax: Array, aty: Any) -> tuple[Local, tuple[Array, ...], tuple[Array, ...]]:
-    """(local; totals: complementarity, primal cost, dual cost; the negatives of the largest entries of primal, dual, rhs and cost)."""
+    """(local; totals: complementarity, primal cost, dual cost; the negatives of the largest entries of the primal and the dual gap)."""
     primal = (t.rhs - ax) * t.row_active
     dual = jax.tree.map(lambda c, q, zl, zu, m: (c - q - zl + zu) * m, t.cost, aty, p.zl, p.zu, t.active)
     ratio = above(shape, lambda v, w, b: jnp.where(b, v / w, 0.0), p.v, p.w, t.bounded)
@@ -161,11 +168,20 @@ def local_of(shape: Shape, t: Terms, p: Point, ax: Array, aty: Any) -> tuple[Loc
     share_lower = above(shape, jnp.multiply, k, p.zl, otherwise=1.0)
     share_upper = above(shape, jnp.multiply, k, p.zu)
     e = jax.tree.map(lambda k, rd, share, width: k * rd - share * width, k, dual, share_upper, width)
-    gap = dot_of_chunk(p.v, p.zl) + dot_of_chunk(p.w, p.zu)
+    kinds = zip(*map(jax.tree.leaves, (p.v, p.zl, t.cost, dual)), strict=True)
+    lower, costs, sizes = zip(*(of_columns(*kind) for kind in kinds), strict=True)
+    gap = sum(lower) + dot_of_chunk(p.w, p.zu)
     dual_cost = jnp.sum(t.rhs * p.y * t.row_active) - dot_of_chunk(t.upper, p.zu)
-    sizes = tuple(-largest(a) for a in (primal, dual, t.rhs, t.cost))
+    most = -largest(primal), -jnp.max(jnp.stack(sizes))
     local = Local(primal, mul(p.v, k), k, e, share_lower, share_upper, ratio, width)
-    return local, (gap, dot_of_chunk(t.cost, p.v), dual_cost), sizes
+    return local, (gap, sum(costs), dual_cost), most
+
+
+def of_columns(v: Array, zl: Array, cost: Array, dual: Array) -> list[Array]:
+    """Sums of products and of costs, and the largest dual gap."""
+    if not v.size:
+        return [jnp.zeros((), v.dtype)] * 3
+    return reduced((jnp.add, jnp.add, jnp.maximum), (0.0, 0.0, 0.0), (v * zl, cost * v, jnp.abs(dual)))
 
 
 def aims(local: Local, targets: Targets) -> Any:

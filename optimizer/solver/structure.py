@@ -205,6 +205,8 @@ class Data(NamedTuple):
     border_row: Array  # int[border], limit, or L + linking row; L + R for padding
     count: Array  # products: active columns and upper bounds
     rhs_size: Array  # 2-norm of the right-hand side
+    rhs_most: Array  # its largest entry
+    cost_most: Array
 
 
 class Point(NamedTuple):

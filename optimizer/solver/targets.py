@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optimizer.solver.newton import Direction, Move, Targets, everywhere, to_boundary
+from optimizer.solver.newton import Direction, Move, Targets, everywhere, reduced, to_boundary
 from optimizer.solver.structure import Array, Both, Data, Point, Shape, State, Terms
 
 WEIGHTS = 6
@@ -99,9 +99,7 @@ def longest_mix(shape: Shape, data: Data, base: Direction, trial: Direction) -> 
         for a, b in zip(jax.tree.leaves(bases), jax.tree.leaves(trials), strict=True):
             if a.size:
                 each = [between(a, b, weights[k]) for k in range(WEIGHTS)]
-                zero = [jnp.zeros((), low.dtype)] * WEIGHTS
-                most = jax.lax.reduce(each, zero, lambda x, y: [jnp.minimum(i, j) for i, j in zip(x, y, strict=True)], range(a.ndim))
-                found = jnp.minimum(found, jnp.stack(most))
+                found = jnp.minimum(found, jnp.stack(reduced([jnp.minimum] * WEIGHTS, [0.0] * WEIGHTS, each)))
         return found
 
     def search(t: Terms, a: Move, b: Move) -> tuple[None, None, Any]:
@@ -136,9 +134,10 @@ def step_lengths(shape: Shape, data: Data, s: State, d: Direction) -> tuple[Arra
     p, q = d.step_primal, d.step_dual
 
     def body(t: Terms, at: Point, m: Move) -> tuple[None, Array, Any]:
-        primal = blocking(-d.fall_primal, ((at.v, at.zl, m.q, m.sl), (at.w, at.zu, m.qw, m.su)), q)
-        dual = blocking(-d.fall_dual, ((at.v, at.zl, m.sl, m.q), (at.w, at.zu, m.su, m.qw)), p)
-        return None, products_after(at, m, p, q), (primal, dual)
+        kinds = (at.v, at.zl, m.q, m.sl), (at.w, at.zu, m.qw, m.su)
+        found = [one for kind in kinds for one in zip(*(jax.tree.leaves(tree) for tree in kind), strict=True) if one[2].size]
+        gaps, primal, dual = zip(*(after_step(*one, d, p, q) for one in found), strict=True)
+        return None, sum(gaps), (jnp.min(jnp.stack(primal)), jnp.min(jnp.stack(dual)))
 
     _, gap, products = everywhere(shape, data, body, s, d.move)
     target = gap / data.count * (1.0 - SHORTEST)
@@ -152,11 +151,11 @@ def step_lengths(shape: Shape, data: Data, s: State, d: Direction) -> tuple[Arra
     return jnp.minimum(primal, LONGEST), jnp.minimum(dual, LONGEST)
 
 
-def blocking(least: Array, kinds: tuple, other_step: Array) -> Array:
-    """The smallest product of an entry that blocks, whose relative change is `least`, after its partner's step."""
-
-    def product(v: Array, z: Array, rise: Array, other: Array) -> Array:
-        near = least * (1.0 - 1e3 * jnp.finfo(rise.dtype).eps)  # the same number, rounded elsewhere
-        return jnp.min(jnp.where(rise <= near, v * z * (1.0 + other_step * other), jnp.inf), initial=jnp.inf)
-
-    return jnp.min(jnp.stack([a for kind in kinds for a in jax.tree.leaves(jax.tree.map(product, *kind))]))
+def after_step(v: Array, z: Array, rise: Array, dual_rise: Array, d: Direction, p: Array, q: Array) -> tuple[Array, Array, Array]:
+    """In one pass: the sum of the products after the steps p and q, and the smallest product, after its partner's step, of an entry that
+    blocks the primal step, and of one that blocks the dual step."""
+    near = 1.0 - 1e3 * jnp.finfo(v.dtype).eps  # the same number, rounded elsewhere
+    product, one, other = v * z, 1.0 + p * rise, 1.0 + q * dual_rise
+    primal = jnp.where(rise <= -d.fall_primal * near, product * other, jnp.inf)
+    dual = jnp.where(dual_rise <= -d.fall_dual * near, product * one, jnp.inf)
+    return reduced((jnp.add, jnp.minimum, jnp.minimum), (0.0, jnp.inf, jnp.inf), (product * (one * other), primal, dual))

@@ -231,7 +231,8 @@ def test_a_damaged_checkpoint_is_a_note_and_a_new_start(damage: str, tmp_path: P
         if damage == "other_shape":
             held["state.0"] = held["state.0"][..., :-1]
         else:
-            held["head"] = np.frombuffer(held["head"].tobytes().replace(f'"format": {checkpoint.FORMAT}'.encode(), b'"format": 99'), np.uint8)
+            now = f'"format": {checkpoint.FORMAT}'.encode()
+            held["head"] = np.frombuffer(held["head"].tobytes().replace(now, b'"format": 99'), np.uint8)
         with file.open("wb") as out:
             np.savez(out, **held)
     else:
