@@ -9,7 +9,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -134,6 +134,14 @@ def _keep_freed_memory() -> None:
         libc.mallopt(trim_threshold, -1)
     except (OSError, AttributeError):
         pass  # Another C library: slower, not wrong.
+
+
+def release_freed_memory() -> None:
+    """Give back what is freed but kept. Between the iterations of a program of gigabytes the holes would add up: one with 100,000 nodes was
+    killed at 22 GB with 12 in use."""
+    if sys.platform.startswith("linux"):
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _listen(session: Session) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.checkpoint import Saved, Store, host_state, shared_by_processes, whole_run
-from optimizer.devices import Session, prepare
+from optimizer.devices import Session, prepare, release_freed_memory
 from optimizer.incumbent import Incumbent
 from optimizer.program import Program
 from optimizer.program.certificate import Certificate, Status, infeasible_certificate
@@ -32,6 +32,7 @@ STREAM_ALL = 2  # `Shape.streaming`: every sweep over the nodes takes them chunk
 ATTEMPT_FACTOR = 3.0  # the certificate is asked once the solver's own gap is within this factor of the goal,
 # or of this one when so many iterations in a row were no better: a certificate costs as much as an iteration
 STALLED_FACTOR, WAIT = 100.0, 3
+LARGE_BYTES = 100_000_000  # one array of placement; some thirty are in use
 
 
 @dataclass(frozen=True)
@@ -168,16 +169,18 @@ class _Solve:
         from optimizer.solver.interior_point import compile_ahead, interior_point, suitable
 
         settings, best = self.settings, self.best
-        precision = suitable(settings.precision, layout, self.session.platform)
+        precision = suitable(settings.precision, self.session.platform)
         start = time.perf_counter()
         with _working(settings, "compiling"):
             compile_ahead(layout, precision)
         self.compile_seconds += time.perf_counter() - start
-        waited = 0
+        waited, large = 0, 8 * layout.shape.pairs * layout.shape.blocks * layout.shape.nodes > LARGE_BYTES
         known = self.log[-1].iteration if self.log else -1
         start = time.perf_counter()
         for iterate in interior_point(layout, settings.max_iterations, settings.gap_relative, self.state, self.iteration, precision):
             self.state = None  # the iterate has it
+            if large:
+                release_freed_memory()
             self.last, self.iteration = iterate, iterate.iteration
             if iterate.iteration <= known:  # where the solve goes on from
                 continue
