@@ -98,7 +98,7 @@ def advance(shape: Shape, data: Data, s: State, res: Residual, f: Factor, least_
         weights = jax.tree.map(lambda w: jnp.where(better, w, 0.0), weights)
         fall_primal, fall_dual = (jnp.where(better, a, b) for a, b in zip(falls, (c.best.fall_primal, c.best.fall_dual), strict=True))
         error = jnp.where(correcting, jnp.where(better, jnp.maximum(trial.error, c.best.error), c.best.error), trial.error)
-        best = Direction(mixed(shape, data, c.best.move, trial.move, weights), fall_primal, fall_dual, trial.rounds, error)
+        best = Direction(mixed(shape, data, c.best.move, trial.move, weights), fall_primal, fall_dual, error)
         failures = c.failures + (correcting & ~longer)
         long = jnp.minimum(best.step_primal, best.step_dual) > LONG_ENOUGH
         ended = ~good | (failures > FAILURES) | ((c.stage > 0) & long) | (c.stage + 1 >= 2 + CORRECTORS)
@@ -124,4 +124,4 @@ def nothing(shape: Shape, data: Data, s: State) -> Direction:
     none = jax.tree.map(jnp.zeros_like, s)
     moves = (Move(p.v, p.w, p.zl, p.zu, p.y) for p in (none.cells, none.own))
     zero = jnp.zeros((), data.u_value.dtype)
-    return Direction(Both(*moves), zero, zero, jnp.zeros((), int), zero)
+    return Direction(Both(*moves), zero, zero, zero)

@@ -130,8 +130,8 @@ def _iterates(
 
 
 def as_type(tree: Any, dtype: Any) -> Any:
-    """Numbers of the tree in this precision."""
-    return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
+    """Numbers of the tree in this precision; those that have it are not copied."""
+    return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) and a.dtype != dtype else a, tree)
 
 
 def number(data: Data, value: float) -> np.ndarray:

@@ -87,7 +87,6 @@ class Direction(NamedTuple):
     move: Both  # of Move
     fall_primal: Array  # the largest relative decrease, at least 0: a step of its inverse reaches the boundary
     fall_dual: Array
-    rounds: Array  # refinement rounds used
     error: Array  # residual of the rows that the direction would leave behind, relative to the right-hand side of the program
 
     @property
@@ -102,10 +101,6 @@ class Direction(NamedTuple):
 
 def to_boundary(fall: Array) -> Array:
     return 1.0 / jnp.maximum(fall, 1.0)
-
-
-def largest(tree: Any) -> Array:
-    return jnp.max(jnp.stack([jnp.max(jnp.abs(a), initial=0.0) for a in jax.tree.leaves(tree)]))
 
 
 def reduced(how: Sequence[Callable], start: Sequence[float], arrays: Sequence[Array]) -> list[Array]:
@@ -172,7 +167,7 @@ def local_of(shape: Shape, t: Terms, p: Point, ax: Array, aty: Any) -> tuple[Loc
     lower, costs, sizes = zip(*(of_columns(*kind) for kind in kinds), strict=True)
     gap = sum(lower) + dot_of_chunk(p.w, p.zu)
     dual_cost = jnp.sum(t.rhs * p.y * t.row_active) - dot_of_chunk(t.upper, p.zu)
-    most = -largest(primal), -jnp.max(jnp.stack(sizes))
+    most = -jnp.max(jnp.abs(primal), initial=0.0), -jnp.max(jnp.stack(sizes))
     local = Local(primal, mul(p.v, k), k, e, share_lower, share_upper, ratio, width)
     return local, (gap, sum(costs), dual_cost), most
 
@@ -223,7 +218,7 @@ def expand(shape: Shape, data: Data, s: State, local: Both, targets: Both, solve
     q = (local.own.k * aty + g).at[z].set(jnp.where(real, solved.z / jnp.where(real, s.own.v[z], 1.0) + g[z], 0.0))
     own = move_of(shape, local.own, targets.own, q, solved.y.own)
     primal, dual = jax.tree.map(lambda a, b: jnp.maximum(-jnp.minimum(a, b), 0.0), least, rises(own))
-    return Direction(Both(cells, own), primal, dual, solved.rounds, solved.error / (1.0 + data.rhs_size))
+    return Direction(Both(cells, own), primal, dual, solved.error / (1.0 + data.rhs_size))
 
 
 def move_of(shape: Shape, here: Local, t: Targets, q: Any, dy: Array) -> Move:
