@@ -74,7 +74,7 @@ def prepare() -> Session:
         return _session
     _one_blas_thread()
     _keep_freed_memory()
-    _threads_for_devices()
+    enough = _threads_for_devices()
     import jax
 
     jax.config.update("jax_enable_x64", True)
@@ -90,18 +90,41 @@ def prepare() -> Session:
     device = jax.devices()[0]
     versions = {name: version(name) for name in ("jax", "jaxlib", "numpy", "scipy")}
     name = f"{device.platform}: {device.device_kind} x{jax.device_count()}"
-    _session = Session(name, versions, str(directory), device.platform, jax.device_count())
+    count = jax.device_count() if enough or device.platform != "cpu" else 1
+    _session = Session(name, versions, str(directory), device.platform, count)
     _listen(_session)
     return _session
 
 
-def _threads_for_devices() -> None:
+def _threads_for_devices() -> bool:
     """Where the user cuts the host into several devices: a device that waits for the others holds a thread of the pool that they work with,
-    and with one thread per core all of them wait for ever. XLA reads the size of its pool from NPROC."""
+    and with one thread per core all of them wait for ever. XLA reads the size of its pool from NPROC when it begins. False where it has
+    begun without: then one device must do."""
     flags = os.environ.get("XLA_FLAGS", "")
     asked = os.environ.get("JAX_NUM_CPU_DEVICES") or flags.partition("xla_force_host_platform_device_count=")[2].split(" ")[0]
-    if asked.isdigit() and int(asked) > 1:
-        os.environ.setdefault("NPROC", str((os.cpu_count() or 1) + int(asked)))
+    count = int(asked) if asked.isdigit() else 1
+    if "jax" in sys.modules:  # the user may have said so in Python
+        import jax
+
+        count = max(count, getattr(jax.config, "jax_num_cpu_devices", 1))
+    if count <= 1:
+        return True
+    cores = os.cpu_count() or 1
+    threads = os.environ.get("NPROC", "")
+    if (int(threads) if threads.isdigit() else cores) >= count + 1:
+        return True
+    if _has_begun():
+        return False
+    os.environ["NPROC"] = str(cores + count)
+    return True
+
+
+def _has_begun() -> bool:
+    if "jax" not in sys.modules:
+        return False
+    from jax._src import xla_bridge  # nothing public tells
+
+    return xla_bridge.backends_are_initialized()
 
 
 def _one_blas_thread() -> None:

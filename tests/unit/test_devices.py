@@ -26,3 +26,23 @@ def test_the_hosts_blas_has_one_thread_even_where_numpy_came_first(chosen: str |
     said = subprocess.run([sys.executable, "-c", SHOW], env=environment, capture_output=True, text=True, check=True).stdout
     threads = json.loads(said)
     assert threads and (max(threads) == 1 if chosen is None else max(threads) == min(2, os.cpu_count() or 1))
+
+
+CUT = """
+import os, jax
+jax.config.update("jax_num_cpu_devices", 4)
+{before}
+from optimizer.devices import prepare
+session = prepare()
+print(session.devices, int(os.environ.get("NPROC", 0)) > 4)
+"""
+
+
+@pytest.mark.parametrize(("before", "said"), [("", "4 True"), ("jax.devices()", "1 False")])
+def test_a_host_cut_in_python_gets_threads_for_its_devices_or_stays_whole(before: str, said: str) -> None:
+    """Four devices on a pool of two threads waited for each other for ever."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("NPROC", "XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
+    shown = subprocess.run([sys.executable, "-c", CUT.format(before=before)], env=environment, capture_output=True, text=True, check=True)
+    if said.startswith("1") and (os.cpu_count() or 1) > 4:
+        said = "4 False"  # threads enough
+    assert shown.stdout.split() == said.split()
