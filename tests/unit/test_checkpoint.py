@@ -115,7 +115,7 @@ def test_kill_9_in_the_middle_of_a_solve(tmp_path: Path) -> None:
         assert (tmp_path / "resumed" / f"{table}.csv").read_text() == (tmp_path / "whole" / f"{table}.csv").read_text()
 
 
-@pytest.mark.parametrize("iteration", [0, 3, 8, 10])
+@pytest.mark.parametrize("iteration", [0, 3, 7, 8])
 def test_a_resumed_solve_ends_with_the_same_bits(iteration: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a plan had been certified already, and with every kind of row."""
     whole = solve(medium())
@@ -187,8 +187,8 @@ def test_a_plan_of_several_solves_goes_on_in_the_one_that_was_killed(tmp_path: P
         f"name: queues\nextends: {ROOT / 'configs' / 'cases' / 'two_clouds.yaml'}\nperformance: {{throughput: model}}\n"
         "workloads:\n  chat:\n    tpot_p99_ms: 40\n    burstiness: {arrival_cv2: 3.9, peakedness: 3.7}\n"
     )
-    whole = optimizer.plan(case)
     settings = Settings(checkpoint=tmp_path / "state", checkpoint_interval_s=0)
+    whole = optimizer.plan(case, settings)
     real, finished = Store.write, []
 
     def write(store: Store, saved) -> None:
