@@ -27,7 +27,7 @@ from optimizer.program.certificate import Status
 from optimizer.program.layout import held, held_operator
 from optimizer.program.program import Array, Multipliers, Plan, Program
 from optimizer.settings import Settings
-from optimizer.solve import Solution, solve
+from optimizer.solve import Neighbours, Solution, solve
 
 ROUGH_GAP = 1e-3  # of the relaxation: its plan only says where to touch the curves
 STEPS = 3  # at most
@@ -50,8 +50,8 @@ def solve_with_headroom(program: Program, groups: Groups, settings: Settings) ->
     """Certify a plan that holds the true chips of every group. `program` is without headroom."""
     most = most_load(program, groups)
     curves = SpareCurves(groups.loads, most.max(axis=(0, 1)))
-    below = from_below(program, groups, curves, most)
-    solution = solve(below, replace(settings, gap_relative=max(settings.gap_relative, ROUGH_GAP)))
+    below, neighbours = from_below(program, groups, curves, most), Neighbours()
+    solution = solve(below, replace(settings, gap_relative=max(settings.gap_relative, ROUGH_GAP)), neighbours)
     tight = by_node(program, groups, curves, most)
     found, spent = _judged(below, solution, tight, -math.inf, holds=False), [solution]
     for _ in range(STEPS):
@@ -59,7 +59,7 @@ def solve_with_headroom(program: Program, groups: Groups, settings: Settings) ->
         if certificate.plan is None or certificate.multipliers is None:
             break
         stated = from_above(program, groups, curves, most, certificate.plan, certificate.multipliers)
-        solution = solve(stated, settings)
+        solution = solve(stated, settings, neighbours)
         spent.append(solution)
         if solution.infeasibility is not None:  # the step before meets every limit, and so must this one
             raise RuntimeError("a step of the spare replicas is infeasible although the step before it is not; please report this case")

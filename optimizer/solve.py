@@ -13,11 +13,10 @@ import gc
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optimizer.checkpoint import Saved, Store, host_state, shared_by_processes, whole_run
 from optimizer.devices import Session, prepare, release_freed_memory
@@ -25,13 +24,20 @@ from optimizer.incumbent import Incumbent
 from optimizer.program import Program
 from optimizer.program.certificate import Certificate, Status, infeasible_certificate
 from optimizer.program.infeasible import Infeasibility, find_infeasibility
+from optimizer.progress import progress, working
 from optimizer.settings import Settings
+
+if TYPE_CHECKING:
+    from optimizer.solver.interior_point import Iterate
+    from optimizer.solver.layout import Layout
+    from optimizer.solver.warm import Warm
 
 PATIENCE = 6  # certified attempts without progress before the solver is stopped
 STREAM_ALL = 2  # `Shape.streaming`: every sweep over the nodes takes them chunk after chunk
 ATTEMPT_FACTOR = 3.0  # the certificate is asked once the solver's own gap is within this factor of the goal,
 # or of this one when so many iterations in a row were no better: a certificate costs as much as an iteration
 STALLED_FACTOR, WAIT = 100.0, 3
+WARM_MOST = 40  # iterations from a neighbour's state before the usual start is tried
 LARGE_BYTES = 100_000_000  # one array of placement; some thirty are in use
 
 
@@ -85,8 +91,9 @@ class Solution:
         return self.certificate.status
 
 
-def solve(program: Program, settings: Settings | None = None) -> Solution:
-    """Certify a plan for the program.
+def solve(program: Program, settings: Settings | None = None, neighbours: Neighbours | None = None) -> Solution:
+    """Certify a plan for the program. Programs that differ in their numbers only are solved in fewer iterations when they share one
+    `neighbours`: the first leaves an early state there, and the others start from it.
 
     Raises ProgramError when the arrays state no program that can be certified. Everything else is a status: CERTIFIED, FEASIBLE (the gap is
     stated), INFEASIBLE (with the limits that clash), FAILED (with the reason).
@@ -100,13 +107,22 @@ def solve(program: Program, settings: Settings | None = None) -> Solution:
         seconds = {"compile": 0.0, "solve": 0.0, "certify": time.perf_counter() - began}
         return Solution(infeasible_certificate(program, infeasibility), 0, seconds, (), 0, infeasibility, session.device, session.versions)
     with whole_run():
-        return _Solve(program, settings, session, time.perf_counter() - began).solution()
+        return _Solve(program, settings, session, neighbours, time.perf_counter() - began).solution()
+
+
+class Neighbours:
+    """What solves of programs of one form hand on to each other."""
+
+    def __init__(self) -> None:
+        self.warm: Warm | None = None
 
 
 class _Solve:
     """One solve: where it stands and what it has learned."""
 
-    def __init__(self, program: Program, settings: Settings, session: Session, certify_seconds: float) -> None:
+    def __init__(
+        self, program: Program, settings: Settings, session: Session, neighbours: Neighbours | None, certify_seconds: float
+    ) -> None:
         self.program, self.settings, self.session = program, settings, session
         self.best = Incumbent(program, settings.gap_relative, keep_pairs=settings.checkpoint is not None)
         self.log: list[LogLine] = []
@@ -118,6 +134,7 @@ class _Solve:
         self.began, self.spent_before = time.perf_counter(), 0.0
         self.compile_seconds, self.certify_seconds = 0.0, certify_seconds
         self.store: Store | None = None
+        self.neighbours, self.warm = neighbours, False
 
     def solution(self) -> Solution:
         from optimizer.solver.compiled import forget
@@ -130,9 +147,13 @@ class _Solve:
             layout = make_layout(self.program, devices, self.session.platform == "cpu")
             self.store = self._store(layout)
             self._resume()
+            self._start_warm(layout)
             failure = None
-            with _progress(self.settings) as advance:
+            with progress(self.settings) as advance:
                 if not self.complete:
+                    failure = self._until_memory_ends(layout, advance)
+                if self.warm and failure is None and not self.best.done:  # once more, from the usual start
+                    self.state, self.warm, self.best.stale = None, False, 0
                     failure = self._until_memory_ends(layout, advance)
                 if failure is not None and layout.shape.streaming < STREAM_ALL:
                     self._let_go()
@@ -154,7 +175,7 @@ class _Solve:
             self.resumed_at, tuple(self.notes), failure is not None,
         )  # fmt: skip
 
-    def _until_memory_ends(self, layout: Any, advance: Callable[[float], None]) -> str | None:
+    def _until_memory_ends(self, layout: Layout, advance: Callable[[float], None]) -> str | None:
         """Iterate to the end. Where the device runs out of memory on the way: what it said; nothing is held by an exception then."""
         try:
             self._iterate(layout, advance)
@@ -165,20 +186,22 @@ class _Solve:
             return " ".join(str(error).split())[:200] or type(error).__name__
         return None
 
-    def _iterate(self, layout: Any, advance: Callable[[float], None]) -> None:
+    def _iterate(self, layout: Layout, advance: Callable[[float], None]) -> None:
         from optimizer.solver.interior_point import compile_ahead, interior_point, suitable
 
         settings, best = self.settings, self.best
         precision = suitable(settings.precision, self.session.platform)
         start = time.perf_counter()
-        with _working(settings, "compiling"):
+        with working(settings, "compiling"):
             compile_ahead(layout, precision)
         self.compile_seconds += time.perf_counter() - start
         waited, large = 0, 8 * layout.shape.pairs * layout.shape.blocks * layout.shape.nodes > LARGE_BYTES
         known = self.log[-1].iteration if self.log else -1
         start = time.perf_counter()
-        for iterate in interior_point(layout, settings.max_iterations, settings.gap_relative, self.state, self.iteration, precision):
+        most = min(WARM_MOST, settings.max_iterations) if self.warm else settings.max_iterations
+        for iterate in interior_point(layout, most, settings.gap_relative, self.state, self.iteration, precision):
             self.state = None  # the iterate has it
+            self._hand_on(layout, iterate)
             if large:
                 release_freed_memory()
             self.last, self.iteration = iterate, iterate.iteration
@@ -205,6 +228,24 @@ class _Solve:
             if self.store is not None and self.store.due(time.perf_counter() - start):
                 self.store.write(self._saved())
             start = time.perf_counter()
+
+    def _start_warm(self, layout: Layout) -> None:
+        """Begin where a neighbour was. Not where checkpoints are kept: the neighbour may have been solved by a process that is gone, and
+        an answer must not depend on that."""
+        if self.neighbours is None or self.neighbours.warm is None or self.store is not None:
+            return
+        from optimizer.solver.warm import fitted
+
+        self.state = fitted(self.neighbours.warm, layout)
+        self.warm = self.state is not None
+
+    def _hand_on(self, layout: Layout, iterate: Iterate) -> None:
+        if self.neighbours is None or self.neighbours.warm is not None or shared_by_processes():
+            return
+        from optimizer.solver.warm import NEAR, Warm
+
+        if iterate.gap_estimate < NEAR:
+            self.neighbours.warm = Warm(host_state(iterate.state), layout.shape, layout.scales, iterate.mu)
 
     def _out_of_memory(self, failure: str) -> Certificate:
         """The best that is known where memory did not suffice for more."""
@@ -236,7 +277,7 @@ class _Solve:
         gc.collect()
 
     # checkpoints ------------------------------------------------------------------------------------------------------------------
-    def _store(self, layout: Any) -> Store | None:
+    def _store(self, layout: Layout) -> Store | None:
         if self.settings.checkpoint is None:
             return None
         if shared_by_processes():
@@ -273,47 +314,3 @@ class _Solve:
 def _is_out_of_memory(error: Exception) -> bool:
     """Of a device (XLA says RESOURCE_EXHAUSTED) or of the host."""
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
-
-
-@contextmanager
-def _working(settings: Settings, what: str) -> Iterator[None]:
-    """A spinner on standard error while something of unknown length runs."""
-    if not settings.progress or settings.verbose:
-        yield
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status(what):
-        yield
-
-
-class _progress:
-    """A progress bar on standard error: decades of the gap done, out of those to do."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.bar = None
-
-    def __enter__(self):
-        if not self.settings.progress or self.settings.verbose:
-            return lambda gap: None
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        console = Console(stderr=True)
-        self.bar = Progress(
-            TextColumn("solving"), BarColumn(), TextColumn("{task.fields[gap]}"), TimeElapsedColumn(), console=console, transient=True
-        )
-        self.bar.start()
-        decades = -math.log10(self.settings.gap_relative)
-        task = self.bar.add_task("", total=decades, gap="")
-
-        def advance(gap: float) -> None:
-            if self.bar is not None and gap > 0 and math.isfinite(gap):
-                self.bar.update(task, completed=min(decades, max(0.0, -math.log10(gap))), gap=f"gap {gap:.1e}")
-
-        return advance
-
-    def __exit__(self, *error) -> None:
-        if self.bar is not None:
-            self.bar.stop()

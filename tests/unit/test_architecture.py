@@ -76,11 +76,12 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.spec": (set(), {"pydantic", "pydantic_core", "yaml"}),
     "optimizer.solve": (
         {
-            "optimizer.checkpoint", "optimizer.devices", "optimizer.incumbent", "optimizer.program", "optimizer.settings",
-            "optimizer.solver",
+            "optimizer.checkpoint", "optimizer.devices", "optimizer.incumbent", "optimizer.program", "optimizer.progress",
+            "optimizer.settings", "optimizer.solver",
         },
-        {"rich"},
+        set(),
     ),
+    "optimizer.progress": ({"optimizer.settings"}, {"rich"}),
     "optimizer.incumbent": ({"optimizer.program"}, set()),
     "optimizer.checkpoint": ({"optimizer.program", "optimizer.solver"}, {"jax", "numpy"}),
     "optimizer.solver": ({"optimizer.program", "kernels"}, {"jax", "numpy"}),
