@@ -15,6 +15,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optimizer.analysis.sensitivity import Sensitivity as Sensitivity
+    from optimizer.analysis.sensitivity import sensitivity as sensitivity
     from optimizer.performance.serve import serve as serve
     from optimizer.plan import evaluate as evaluate
     from optimizer.plan import load as load
@@ -48,19 +50,21 @@ _HOME = {
     "ProgramError": "optimizer.program.program",
     "Settings": "optimizer.settings",
     "Solution": "optimizer.solve",
+    "Sensitivity": "optimizer.analysis.sensitivity",
     "Sparse": "optimizer.program.program",
     "Status": "optimizer.program.certificate",
     "Sweep": "optimizer.report.sweep_result",
     "evaluate": "optimizer.plan",
     "load": "optimizer.plan",
     "plan": "optimizer.plan",
+    "sensitivity": "optimizer.analysis.sensitivity",
     "serve": "optimizer.performance.serve",
     "solve": "optimizer.solve",
     "sweep": "optimizer.sweep",
 }
 __all__ = [  # noqa: RUF022
-    "plan", "evaluate", "load", "serve", "solve", "sweep", "Case", "CaseError", "Evaluation", "Multipliers", "Names", "Plan", "Program",
-    "ProgramError", "Settings", "Solution", "Sparse", "Status", "Sweep",
+    "plan", "evaluate", "load", "sensitivity", "serve", "solve", "sweep", "Case", "CaseError", "Evaluation", "Multipliers", "Names", "Plan",
+    "Program", "ProgramError", "Sensitivity", "Settings", "Solution", "Sparse", "Status", "Sweep",
 ]  # fmt: skip
 
 

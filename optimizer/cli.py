@@ -1,4 +1,4 @@
-"""The command `capacity`: plan, check, evaluate, schema, that of cli_sweep, and those of cli_performance.
+"""The command `capacity`: plan, check, evaluate, schema, those of cli_sweep and cli_sensitivity, and those of cli_performance.
 
 Exit codes: 0 CERTIFIED (check, schema: all is well), 1 FAILED or an unexpected error, 2 bad input, 3 FEASIBLE, 4 INFEASIBLE, 130
 interrupted.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from optimizer import __version__
 from optimizer.cli_performance import add_performance_commands
+from optimizer.cli_sensitivity import add_sensitivity_options, run_sensitivity
 from optimizer.cli_sweep import add_sweep_options, run_sweep
 
 if TYPE_CHECKING:
@@ -225,6 +226,9 @@ def _parser() -> argparse.ArgumentParser:
     sweep = command("sweep", lambda options: run_sweep(options, _settings(options)), "plan a case again and again with fields varied")
     add_plan_options(sweep, help_out="write sweep.csv, sweep.json and its state there; the same command goes on from there")
     add_sweep_options(sweep)
+    worth = command("sensitivity", lambda options: run_sensitivity(options, _settings(options)), "what every number of a case is worth")
+    add_plan_options(worth, help_out="write sensitivity.csv, sensitivity.json and a tornado plot there")
+    add_sensitivity_options(worth)
     schema = command("schema", run_schema, "print the JSON schema of case files (completion and checks in editors)")
     schema.add_argument("--out", metavar="FILE", help="write it to a file")
     add_performance_commands(command)

@@ -29,10 +29,11 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.cli": (
         {
             "optimizer", "optimizer.plan", "optimizer.report", "optimizer.spec", "optimizer.program", "optimizer.settings",
-            "optimizer.checkpoint", "optimizer.cli_performance", "optimizer.cli_sweep", "optimizer.hosts",
+            "optimizer.checkpoint", "optimizer.cli_performance", "optimizer.cli_sensitivity", "optimizer.cli_sweep", "optimizer.hosts",
         },
         set(),
     ),
+    "optimizer.cli_sensitivity": ({"optimizer.analysis", "optimizer.report", "optimizer.spec"}, set()),
     "optimizer.cli_sweep": (
         {"optimizer.sweep", "optimizer.sweep_journal", "optimizer.sweep_points", "optimizer.report", "optimizer.spec"},
         set(),
@@ -43,6 +44,12 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "optimizer.cli_calibrate": ({"optimizer.report", "optimizer.performance", "optimizer.spec"}, set()),
     "optimizer.cli_serve": ({"optimizer.report", "optimizer.performance", "optimizer.spec"}, set()),
+    "optimizer.analysis": (
+        {
+            "optimizer.build", "optimizer.plan", "optimizer.program", "optimizer.settings", "optimizer.solve", "optimizer.spec",
+        },
+        {"numpy", "jax", "pandas"},
+    ),
     "optimizer.sweep": (
         {
             "optimizer", "optimizer.checkpoint", "optimizer.plan", "optimizer.report", "optimizer.settings", "optimizer.spec",
@@ -95,12 +102,13 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
 # rooms whose types another room names without importing them at run time
 TYPE_ARROWS: dict[str, set[str]] = {
     "optimizer": {
-        "optimizer.plan", "optimizer.performance", "optimizer.program", "optimizer.report", "optimizer.settings", "optimizer.solve",
-        "optimizer.spec", "optimizer.sweep",
+        "optimizer.analysis", "optimizer.plan", "optimizer.performance", "optimizer.program", "optimizer.report", "optimizer.settings",
+        "optimizer.solve", "optimizer.spec", "optimizer.sweep",
     },
     "optimizer.checkpoint": {"optimizer.settings"},
+    "optimizer.cli_sensitivity": {"optimizer.settings"},
     "optimizer.cli_sweep": {"optimizer.settings"},
-    "optimizer.report": {"optimizer.settings", "optimizer.solve"},
+    "optimizer.report": {"optimizer.analysis", "optimizer.settings", "optimizer.solve"},
 }
 
 MORE_IN_FILE = {f"optimizer/program/{name}.py": {"jax"} for name in ("twin", "twin_bound", "twin_repair")}  # the jnp twins
