@@ -38,11 +38,11 @@ from optimizer.solver.refinement import Solved
 from optimizer.solver.structure import Array, Both, Cells, Data, Part, Point, Shape, State, Terms, split_own
 from optimizer.solver.sweeps import sweep
 
-
 # Added to zl/v + zu/w of what belongs to no node, in scaled units: a proximal term in v (Friedlander and Orban 2012), which leaves the dual
 # rows short by PROXIMAL * dv, to be worked off by the next step. An acquisition strictly between its bounds has Theta = v^2 / mu without
-# end; at a gap of 1e-8 (Theta 1e10) refinement stagnated at errors of 0.7. With 1e-6, 1e-5 the reference family goes on to 1e-10, 3e-11.
-PROXIMAL = 1e-5
+# end; at a gap of 1e-8 (Theta 1e10) refinement stagnated at errors of 0.7. With it the reference family goes on to 1e-10. (1e-5
+# went to 3e-11, but rounding then told one device from two by 3e-11 of the cost.)
+PROXIMAL = 1e-6
 
 
 class Local(NamedTuple):
@@ -159,7 +159,9 @@ def residuals(shape: Shape, data: Data, s: State) -> Residual:
     return Residual(Both(cells, own), gap / data.count, primal_cost, dual_cost, *errors, dual)
 
 
-def local_of(shape: Shape, t: Terms, p: Point, ax: Array, aty: Any, proximal: float = 0.0) -> tuple[Local, tuple[Array, ...], tuple[Array, ...]]:
+def local_of(
+    shape: Shape, t: Terms, p: Point, ax: Array, aty: Any, proximal: float = 0.0
+) -> tuple[Local, tuple[Array, ...], tuple[Array, ...]]:
     """(local; totals: complementarity, primal cost, dual cost; the negatives of the largest entries of the primal and the dual gap).
     `proximal` not for placement: where that has no upper bounds its k zl is taken to be one."""
     primal = (t.rhs - ax) * t.row_active
