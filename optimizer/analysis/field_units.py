@@ -9,7 +9,7 @@ SKIPPED = ("start", "value", "path", "by_period", "by_date")  # parts of a path 
 UNITS = (
     (("_mw",), 1.0, "MW"),
     (("_ms",), 1.0, "ms"),
-    (("_chips", "count_chips"), 1.0, "chip"),
+    (("_chips",), 1.0, "chip"),
     (("_kw_per_chip",), 1.0, "kW"),
     (("usd_per_mwh",), 1.0, "$ per MWh"),
     (("growth_per_year", "rate_per_year", "decline_per_year"), POINT, "point per year"),
@@ -17,10 +17,15 @@ UNITS = (
 )
 
 
+def _named(key: str) -> tuple[list[str], str]:
+    """(parts of the key path that are no place in a path over time, the last of them)."""
+    parts = [part for part in key.split(".") if not part.isdigit() and part not in SKIPPED]
+    return parts, parts[-1] if parts else key
+
+
 def natural_step(key: str) -> tuple[float, str]:
     """(step, its name); a price is in its own unit, and what has no unit moves by one."""
-    parts = [part for part in key.split(".") if not part.isdigit() and part not in SKIPPED]
-    name = parts[-1] if parts else key
+    parts, name = _named(key)
     if "origins" in parts[:-1]:
         return POINT, "0.01"
     for endings, step, said in UNITS:
@@ -33,8 +38,7 @@ def natural_step(key: str) -> tuple[float, str]:
 
 def allowed(key: str) -> tuple[float, float]:
     """The range in which a number of this field means something: a share beyond one or a PUE below one does not."""
-    parts = [part for part in key.split(".") if not part.isdigit() and part not in SKIPPED]
-    name = parts[-1] if parts else key
+    parts, name = _named(key)
     of_whole = name.endswith(("_share", "probability", "_ratio")) or "origins" in parts[:-1]
     if of_whole or (parts[:2] == ["limits", "share"] and name in ("max", "min")):
         return 0.0, 1.0

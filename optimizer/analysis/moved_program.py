@@ -16,19 +16,21 @@ from optimizer.build.values import values
 from optimizer.program.program import Program, Sparse, array_fields
 
 
-def moved_program(built: Built, theta: np.ndarray) -> Program:
-    """The program of `built` at another parameter vector [M]. Raises ProgramError (from `check`) where the numbers make none."""
+def moved_program(built: Built, theta: np.ndarray, lines: dict[str, Any] | None = None) -> Program:
+    """The program of `built` at another parameter vector [M]; `lines`, from `added_lines(built)`, where many are made. Raises ProgramError
+    (from `check`) where the numbers make none."""
     program = program_of(built.structure, values(built.structure, theta))
-    added = _added(program_of(built.structure, values(built.structure, built.parameters.values)), built.program)
-    changes: dict[str, Any] = {name: change(getattr(program, name)) for name, change in added.items()}
+    lines = added_lines(built) if lines is None else lines
+    changes: dict[str, Any] = {name: change(getattr(program, name)) for name, change in lines.items()}
     if "acquisition_lower" in changes:
         changes["acquisition_lower"] = np.minimum(changes["acquisition_lower"], program.acquisition_upper)
     found = replace(program, **changes) if changes else program
     return found.check()
 
 
-def _added(base: Program, last: Program) -> dict[str, Any]:
+def added_lines(built: Built) -> dict[str, Any]:
     """Field -> what makes the last program's array of the case's own."""
+    base, last = program_of(built.structure, values(built.structure, built.parameters.values)), built.program
     found = {}
     for name in array_fields():
         a, b = getattr(base, name), getattr(last, name)

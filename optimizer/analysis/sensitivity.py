@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from optimizer.analysis.field_gradient import FieldGradient, field_gradient, moved
 from optimizer.analysis.field_units import allowed, is_point, natural_step
-from optimizer.analysis.moved_program import moved_program
+from optimizer.analysis.moved_program import added_lines, moved_program
 from optimizer.build.build import Built
 from optimizer.plan import CaseOrPath, Solved, build, load, solved
 from optimizer.program.certificate import Certificate, Status
@@ -170,14 +170,15 @@ def sensitivity(
     worths = [_worth(gradient, built, i) for i in range(len(gradient.keys))]
     order = sorted(range(len(worths)), key=lambda i: -worths[i].rank)
     chosen = list(dict.fromkeys([*[i for i in order if worths[i].rank > 0][:checked], *wanted]))
-    neighbours = Neighbours()
+    neighbours, lines = Neighbours(), added_lines(found.built)
     for done, i in enumerate(chosen):
         if progress is not None:
             progress(2 * done, 2 * len(chosen))
-        right = _side(found, settings, neighbours, gradient, i, _step_of(worths[i], step))
+        right = _side(found, lines, settings, neighbours, gradient, i, _step_of(worths[i], step))
         if progress is not None:
             progress(2 * done + 1, 2 * len(chosen))
-        worths[i] = replace(worths[i], left=_side(found, settings, neighbours, gradient, i, -_step_of(worths[i], step)), right=right)
+        left = _side(found, lines, settings, neighbours, gradient, i, -_step_of(worths[i], step))
+        worths[i] = replace(worths[i], left=left, right=right)
     if progress is not None and chosen:
         progress(2 * len(chosen), 2 * len(chosen))
     return Sensitivity(case.name, str(case.file), c, tuple(worths[i] for i in order), step, settings)
@@ -198,7 +199,9 @@ def _step_of(worth: Worth, step: float) -> float:
     return step if is_point(worth.key) else step * worth.natural_step
 
 
-def _side(found: Solved, settings: Settings, neighbours: Neighbours, gradient: FieldGradient, i: int, by: float) -> Side:
+def _side(
+    found: Solved, lines: dict[str, Any], settings: Settings, neighbours: Neighbours, gradient: FieldGradient, i: int, by: float
+) -> Side:
     """The certified difference quotient for one step; NaN where there is no plan at the moved number, or no such number."""
     theta = moved(gradient.values, gradient.keys, i, by)
     nothing = Side(by, "INVALID", math.nan, math.nan, math.nan)
@@ -206,7 +209,7 @@ def _side(found: Solved, settings: Settings, neighbours: Neighbours, gradient: F
     if not low <= theta[i] <= high:
         return nothing
     try:
-        program = moved_program(found.built, theta)
+        program = moved_program(found.built, theta, lines)
     except ProgramError:
         return nothing
     there, here = solve(program, settings, neighbours).certificate, found.solution.certificate
