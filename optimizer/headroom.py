@@ -46,11 +46,11 @@ class Headroom:
     gap_relative: float  # true cost of the plan less lower_bound_true, relative like the solver's gap
 
 
-def solve_with_headroom(program: Program, groups: Groups, settings: Settings) -> Headroom:
+def solve_with_headroom(program: Program, groups: Groups, settings: Settings, neighbours: Neighbours | None = None) -> Headroom:
     """Certify a plan that holds the true chips of every group. `program` is without headroom."""
     most = most_load(program, groups)
     curves = SpareCurves(groups.loads, most.max(axis=(0, 1)))
-    below, neighbours = from_below(program, groups, curves, most), Neighbours()
+    below, neighbours = from_below(program, groups, curves, most), neighbours or Neighbours()
     solution = solve(below, replace(settings, gap_relative=max(settings.gap_relative, ROUGH_GAP)), neighbours)
     tight = by_node(program, groups, curves, most)
     found, spent = _judged(below, solution, tight, -math.inf, holds=False), [solution]

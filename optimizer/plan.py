@@ -18,7 +18,7 @@ from optimizer.program.program import ProgramError
 from optimizer.report.result import Evaluation, Plan
 from optimizer.report.tables import tables_of
 from optimizer.settings import Settings
-from optimizer.solve import Solution, solve
+from optimizer.solve import Neighbours, Solution, solve
 from optimizer.spec import CaseError, load_case
 from optimizer.spec.resolved import Case
 
@@ -79,12 +79,13 @@ def evaluate(case: CaseOrPath, acquisitions: Orders, settings: Settings | None =
         return _compared(_told(given, settings, time.perf_counter() - began), best)
 
 
-def solved(built: Built, settings: Settings) -> Solved:
-    """The case's program certified, with spare replicas where work queues."""
+def solved(built: Built, settings: Settings, neighbours: Neighbours | None = None) -> Solved:
+    """The case's program certified, with spare replicas where work queues. Cases of one form are solved in fewer iterations when they
+    share one `neighbours`."""
     groups = built.structure.pair_index.groups
     if groups is None:
-        return Solved(built, solve(built.program, settings), None)
-    found = solve_with_headroom(built.program, groups, settings)
+        return Solved(built, solve(built.program, settings, neighbours), None)
+    found = solve_with_headroom(built.program, groups, settings, neighbours)
     return Solved(replace(built, program=found.program), found.solution, (found.lower_bound_true, found.gap_relative))
 
 

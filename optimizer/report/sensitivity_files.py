@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optimizer.report.analysis_files import write_analysis
 from optimizer.report.figures import usd, usd_scale
-from optimizer.report.files import json_text, plain, write_text
 
 if TYPE_CHECKING:
     from optimizer.analysis.sensitivity import Sensitivity, Worth
 
-SCHEMA_VERSION = 1
 BARS = 20
 WIDTH, ROW, TOP, NAMES, RIGHT = 900, 22, 52, 430, 30
 UP, DOWN = "#d1495b", "#00798c"
@@ -23,43 +19,23 @@ UP, DOWN = "#d1495b", "#00798c"
 
 def write_sensitivity(found: Sensitivity, rows: list[dict[str, Any]], directory: str | Path) -> Path:
     """`rows`: one per field, by rank. Raises OSError."""
-    target = Path(directory)
-    if found.fields:
-        write_text(target / "sensitivity.svg", tornado_svg(found))
-    else:
-        (target / "sensitivity.svg").unlink(missing_ok=True)
-    write_text(target / "sensitivity.csv", csv_text(rows))
-    write_text(target / "sensitivity.json", json_text(document(found, rows)))
-    return target
-
-
-def csv_text(rows: list[dict[str, Any]]) -> str:
-    """A row per field; what does not exist is blank."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    names = list(rows[0]) if rows else ["field"]
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow([_cell(row[name]) for name in names])
-    return out.getvalue()
+    svg = tornado_svg(found) if found.fields else None
+    return write_analysis(directory, "sensitivity", document(found, rows), {"sensitivity": rows}, {"sensitivity": svg})
 
 
 def document(found: Sensitivity, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The content of sensitivity.json."""
     c = found.certificate
-    return plain(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "case": {"name": found.case_name, "file": found.case_file},
-            "status": c.status.name,
-            "reason": c.reason,
-            "objective_usd": c.objective,
-            "lower_bound_usd": c.lower_bound,
-            "gap_relative": c.gap_relative,
-            "step_relative": found.step,
-            "fields": rows,
-        }
-    )
+    return {
+        "case": {"name": found.case_name, "file": found.case_file},
+        "status": c.status.name,
+        "reason": c.reason,
+        "objective_usd": c.objective,
+        "lower_bound_usd": c.lower_bound,
+        "gap_relative": c.gap_relative,
+        "step_relative": found.step,
+        "fields": rows,
+    }
 
 
 def change_of(worth: Worth, step: float) -> tuple[float, float, bool]:
@@ -104,10 +80,3 @@ def tornado_svg(found: Sensitivity) -> str:
         out.append(f'<text x="{at:.1f}" y="{height - 8}" text-anchor="middle">{share * most / divisor:,.4g}</text>')
     return "\n".join([*out, "</svg>"]) + "\n"
 
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return repr(value) if math.isfinite(value) else ""
-    return value

@@ -13,12 +13,12 @@ from optimizer.program.infeasible import find_infeasibility
 from optimizer.program.program import Program
 from optimizer.report.tables import tables_of
 from optimizer.settings import Settings
-from optimizer.solve import Solution
+from optimizer.solve import Neighbours, Solution
 from optimizer.spec.resolved import Case
 from tests.oracle.extensive import solve_extensive
 
 
-def oracle_solve(program: Program, settings: Settings | None = None) -> Solution:
+def oracle_solve(program: Program, settings: Settings | None = None, neighbours: Neighbours | None = None) -> Solution:
     """In the place of `optimizer.solve`."""
     program.check()
     seconds = {"compile": 0.0, "solve": 0.0, "certify": 0.0}

@@ -33,7 +33,8 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
         },
         set(),
     ),
-    "optimizer.cli_sensitivity": ({"optimizer.analysis", "optimizer.report", "optimizer.spec"}, set()),
+    "optimizer.cli_analysis": ({"optimizer.report", "optimizer.spec"}, set()),
+    "optimizer.cli_sensitivity": ({"optimizer.analysis", "optimizer.cli_analysis", "optimizer.report"}, set()),
     "optimizer.cli_sweep": (
         {"optimizer.sweep", "optimizer.sweep_journal", "optimizer.sweep_points", "optimizer.report", "optimizer.spec"},
         set(),
@@ -46,7 +47,8 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.cli_serve": ({"optimizer.report", "optimizer.performance", "optimizer.spec"}, set()),
     "optimizer.analysis": (
         {
-            "optimizer.build", "optimizer.plan", "optimizer.program", "optimizer.settings", "optimizer.solve", "optimizer.spec",
+            "optimizer.build", "optimizer.plan", "optimizer.program", "optimizer.report", "optimizer.settings", "optimizer.solve",
+            "optimizer.spec", "optimizer.sweep_fields",
         },
         {"numpy", "jax", "pandas"},
     ),
@@ -106,6 +108,7 @@ TYPE_ARROWS: dict[str, set[str]] = {
         "optimizer.solve", "optimizer.spec", "optimizer.sweep",
     },
     "optimizer.checkpoint": {"optimizer.settings"},
+    "optimizer.cli_analysis": {"optimizer.settings"},
     "optimizer.cli_sensitivity": {"optimizer.settings"},
     "optimizer.cli_sweep": {"optimizer.settings"},
     "optimizer.report": {"optimizer.analysis", "optimizer.settings", "optimizer.solve"},

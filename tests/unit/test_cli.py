@@ -56,7 +56,7 @@ def test_a_plan_that_is_not_good_enough_is_feasible(monkeypatch: pytest.MonkeyPa
 
     from optimizer.program.certificate import certify
 
-    def poor(program, settings):
+    def poor(program, settings, neighbours=None):
         good = oracle_solve(program, settings)
         plan, multipliers = good.certificate.plan, good.certificate.multipliers
         assert plan is not None and multipliers is not None
