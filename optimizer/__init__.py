@@ -15,6 +15,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optimizer.analysis.optimal_cost import OptimalCost as OptimalCost
+    from optimizer.analysis.optimal_cost import optimal_cost as optimal_cost
     from optimizer.analysis.sensitivity import Sensitivity as Sensitivity
     from optimizer.analysis.sensitivity import sensitivity as sensitivity
     from optimizer.performance.serve import serve as serve
@@ -45,6 +47,7 @@ _HOME = {
     "Evaluation": "optimizer.report.result",
     "Multipliers": "optimizer.program.program",
     "Names": "optimizer.program.program",
+    "OptimalCost": "optimizer.analysis.optimal_cost",
     "Plan": "optimizer.report.result",
     "Program": "optimizer.program.program",
     "ProgramError": "optimizer.program.program",
@@ -56,6 +59,7 @@ _HOME = {
     "Sweep": "optimizer.report.sweep_result",
     "evaluate": "optimizer.plan",
     "load": "optimizer.plan",
+    "optimal_cost": "optimizer.analysis.optimal_cost",
     "plan": "optimizer.plan",
     "sensitivity": "optimizer.analysis.sensitivity",
     "serve": "optimizer.performance.serve",
@@ -63,8 +67,9 @@ _HOME = {
     "sweep": "optimizer.sweep",
 }
 __all__ = [  # noqa: RUF022
-    "plan", "evaluate", "load", "sensitivity", "serve", "solve", "sweep", "Case", "CaseError", "Evaluation", "Multipliers", "Names", "Plan",
-    "Program", "ProgramError", "Sensitivity", "Settings", "Solution", "Sparse", "Status", "Sweep",
+    "plan", "evaluate", "load", "optimal_cost", "sensitivity", "serve", "solve", "sweep", "Case", "CaseError", "Evaluation",
+    "Multipliers", "Names", "OptimalCost", "Plan", "Program", "ProgramError", "Sensitivity", "Settings", "Solution", "Sparse", "Status",
+    "Sweep",
 ]  # fmt: skip
 
 

@@ -108,6 +108,8 @@ def _threads_for_devices() -> bool:
 
         count = max(count, getattr(jax.config, "jax_num_cpu_devices", 1))
     if count <= 1:
+        if not _has_begun() and len(_cores()) == 1:
+            os.environ.setdefault("NPROC", "2")  # see threads_for_callbacks
         return True
     cores = os.cpu_count() or 1
     threads = os.environ.get("NPROC", "")
@@ -117,6 +119,22 @@ def _threads_for_devices() -> bool:
         return False
     os.environ["NPROC"] = str(cores + count)
     return True
+
+
+def threads_for_callbacks() -> bool:
+    """Whether a callback may compute with JAX itself. The computation that called it waits and holds a thread of the device's pool; with
+    one thread both wait for ever. XLA reads the size of its pool from NPROC when it begins."""
+    import jax
+
+    if jax.default_backend() != "cpu":
+        return True
+    threads = os.environ.get("NPROC", "")
+    return (int(threads) if threads.isdigit() else len(_cores())) > 1
+
+
+def _cores() -> set[int]:
+    """Those that the process may use."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def _has_begun() -> bool:

@@ -19,13 +19,15 @@ from optimizer.program.program import Program, Sparse, array_fields
 def moved_program(built: Built, theta: np.ndarray, lines: dict[str, Any] | None = None) -> Program:
     """The program of `built` at another parameter vector [M]; `lines`, from `added_lines(built)`, where many are made. Raises ProgramError
     (from `check`) where the numbers make none."""
-    program = program_of(built.structure, values(built.structure, theta))
-    lines = added_lines(built) if lines is None else lines
+    return laid_on(program_of(built.structure, values(built.structure, theta)), added_lines(built) if lines is None else lines).check()
+
+
+def laid_on(program: Program, lines: dict[str, Any]) -> Program:
+    """The program with the constants of `added_lines`."""
     changes: dict[str, Any] = {name: change(getattr(program, name)) for name, change in lines.items()}
     if "acquisition_lower" in changes:
         changes["acquisition_lower"] = np.minimum(changes["acquisition_lower"], program.acquisition_upper)
-    found = replace(program, **changes) if changes else program
-    return found.check()
+    return replace(program, **changes) if changes else program
 
 
 def added_lines(built: Built) -> dict[str, Any]:

@@ -47,8 +47,8 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.cli_serve": ({"optimizer.report", "optimizer.performance", "optimizer.spec"}, set()),
     "optimizer.analysis": (
         {
-            "optimizer.build", "optimizer.plan", "optimizer.program", "optimizer.report", "optimizer.settings", "optimizer.solve",
-            "optimizer.spec", "optimizer.sweep_fields",
+            "optimizer.build", "optimizer.devices", "optimizer.plan", "optimizer.program", "optimizer.report", "optimizer.settings",
+            "optimizer.solve", "optimizer.spec", "optimizer.sweep_fields",
         },
         {"numpy", "jax", "pandas"},
     ),
