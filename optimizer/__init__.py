@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from optimizer.analysis.optimal_cost import optimal_cost as optimal_cost
     from optimizer.analysis.sensitivity import Sensitivity as Sensitivity
     from optimizer.analysis.sensitivity import sensitivity as sensitivity
+    from optimizer.analysis.smoothed_plan import SmoothedPlan as SmoothedPlan
+    from optimizer.analysis.smoothed_plan import smoothed_plan as smoothed_plan
     from optimizer.performance.serve import serve as serve
     from optimizer.plan import evaluate as evaluate
     from optimizer.plan import load as load
@@ -52,6 +54,7 @@ _HOME = {
     "Program": "optimizer.program.program",
     "ProgramError": "optimizer.program.program",
     "Settings": "optimizer.settings",
+    "SmoothedPlan": "optimizer.analysis.smoothed_plan",
     "Solution": "optimizer.solve",
     "Sensitivity": "optimizer.analysis.sensitivity",
     "Sparse": "optimizer.program.program",
@@ -63,13 +66,14 @@ _HOME = {
     "plan": "optimizer.plan",
     "sensitivity": "optimizer.analysis.sensitivity",
     "serve": "optimizer.performance.serve",
+    "smoothed_plan": "optimizer.analysis.smoothed_plan",
     "solve": "optimizer.solve",
     "sweep": "optimizer.sweep",
 }
 __all__ = [  # noqa: RUF022
-    "plan", "evaluate", "load", "optimal_cost", "sensitivity", "serve", "solve", "sweep", "Case", "CaseError", "Evaluation",
-    "Multipliers", "Names", "OptimalCost", "Plan", "Program", "ProgramError", "Sensitivity", "Settings", "Solution", "Sparse", "Status",
-    "Sweep",
+    "plan", "evaluate", "load", "optimal_cost", "sensitivity", "serve", "smoothed_plan", "solve", "sweep", "Case", "CaseError",
+    "Evaluation", "Multipliers", "Names", "OptimalCost", "Plan", "Program", "ProgramError", "Sensitivity", "Settings", "SmoothedPlan",
+    "Solution", "Sparse", "Status", "Sweep",
 ]  # fmt: skip
 
 

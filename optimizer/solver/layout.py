@@ -85,10 +85,11 @@ def to_host(tree: Both) -> Both:
     return jax.tree.map(fetch, tree)
 
 
-def make_layout(p: Program, devices: int = 1, streamed: bool = True) -> Layout:
-    """Presolve, scale, mask, pad, for at most so many devices; `streamed`: in chunks for a cache, or large ones for an accelerator."""
+def make_layout(p: Program, devices: int = 1, streamed: bool = True, scales: Scales | None = None) -> Layout:
+    """Presolve, scale, mask, pad, for at most so many devices; `streamed`: in chunks for a cache, or large ones for an accelerator;
+    `scales`: those of a neighbouring program."""
     pre = presolve(p)
-    s = make_scales(p, pre)
+    s = make_scales(p, pre) if scales is None else scales
     links = LinkLayout.of(p)
     shape = padded_shape(p, pre, links, streamed)
     shape = shape._replace(devices=usable(devices, shape))

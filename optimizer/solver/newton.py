@@ -79,6 +79,15 @@ class Targets(NamedTuple):
     upper: Any
 
 
+def aims_nothing(shape: Shape, data: Data) -> Both:
+    """Targets of products that stay."""
+
+    def one(t: Terms) -> tuple[Targets, None, None]:
+        return Targets(*(jax.tree.map(lambda m: jnp.zeros(m.shape, data.u_value.dtype), on) for on in (t.active, t.bounded))), None, None
+
+    return everywhere(shape, data, one)[0]
+
+
 class Move(NamedTuple):
     """A direction relative to the point, of nodes or of none; dy is absolute."""
 

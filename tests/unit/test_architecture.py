@@ -48,7 +48,7 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.analysis": (
         {
             "optimizer.build", "optimizer.devices", "optimizer.plan", "optimizer.program", "optimizer.report", "optimizer.settings",
-            "optimizer.solve", "optimizer.spec", "optimizer.sweep_fields",
+            "optimizer.solve", "optimizer.solver", "optimizer.spec", "optimizer.sweep_fields",
         },
         {"numpy", "jax", "pandas"},
     ),
@@ -114,7 +114,8 @@ TYPE_ARROWS: dict[str, set[str]] = {
     "optimizer.report": {"optimizer.analysis", "optimizer.settings", "optimizer.solve"},
 }
 
-MORE_IN_FILE = {f"optimizer/program/{name}.py": {"jax"} for name in ("twin", "twin_bound", "twin_repair")}  # the jnp twins
+TWINS = ("twin", "twin_bound", "twin_lagrangian", "twin_repair")  # in jnp
+MORE_IN_FILE = {f"optimizer/program/{name}.py": {"jax"} for name in TWINS}
 MORE_IN_FILE["optimizer/performance/trace_file.py"] = {"pyarrow"}  # millions of rows
 MORE_IN_FILE["optimizer/performance/calibration.py"] = {"optax"}  # the fit; a plan only reads its result
 
