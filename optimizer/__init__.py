@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optimizer.analysis.deals import value as value
     from optimizer.analysis.optimal_cost import OptimalCost as OptimalCost
     from optimizer.analysis.optimal_cost import optimal_cost as optimal_cost
     from optimizer.analysis.sensitivity import Sensitivity as Sensitivity
@@ -69,9 +70,10 @@ _HOME = {
     "smoothed_plan": "optimizer.analysis.smoothed_plan",
     "solve": "optimizer.solve",
     "sweep": "optimizer.sweep",
+    "value": "optimizer.analysis.deals",
 }
 __all__ = [  # noqa: RUF022
-    "plan", "evaluate", "load", "optimal_cost", "sensitivity", "serve", "smoothed_plan", "solve", "sweep", "Case", "CaseError",
+    "plan", "evaluate", "load", "optimal_cost", "sensitivity", "serve", "smoothed_plan", "solve", "sweep", "value", "Case", "CaseError",
     "Evaluation", "Multipliers", "Names", "OptimalCost", "Plan", "Program", "ProgramError", "Sensitivity", "Settings", "SmoothedPlan",
     "Solution", "Sparse", "Status", "Sweep",
 ]  # fmt: skip

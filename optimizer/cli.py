@@ -18,6 +18,7 @@ from optimizer import __version__
 from optimizer.cli_performance import add_performance_commands
 from optimizer.cli_sensitivity import add_sensitivity_options, run_sensitivity
 from optimizer.cli_sweep import add_sweep_options, run_sweep
+from optimizer.cli_value import add_value_options, run_value
 
 if TYPE_CHECKING:
     from optimizer.settings import Settings
@@ -229,6 +230,9 @@ def _parser() -> argparse.ArgumentParser:
     worth = command("sensitivity", lambda options: run_sensitivity(options, _settings(options)), "what every number of a case is worth")
     add_plan_options(worth, help_out="write sensitivity.csv, sensitivity.json and a tornado plot there")
     add_sensitivity_options(worth)
+    deal = command("value", lambda options: run_value(options, _settings(options)), "what an offer is worth, and how much to take")
+    add_plan_options(deal, help_out="write value.json, the demand curve, what is displaced and a plot there")
+    add_value_options(deal)
     schema = command("schema", run_schema, "print the JSON schema of case files (completion and checks in editors)")
     schema.add_argument("--out", metavar="FILE", help="write it to a file")
     add_performance_commands(command)

@@ -168,12 +168,22 @@ def _slack_bound(cost: Array, reduced: Array, upper: Array) -> Array:
     return np.where(np.isfinite(cost) & np.isfinite(upper), np.minimum(reduced, 0.0), 0.0)
 
 
+def reduced_acquisition_costs(p: Program, m: Multipliers) -> Array:
+    """[Z]: what one more unit of an acquisition costs, less what the rows pay for it."""
+    held_back = held_operator(p).T @ _held_prices(p, m).ravel()
+    return p.acquisition_cost + held_back - limit_operator(p).T @ m.limit - link_operator(p).T @ m.link
+
+
+def _held_prices(p: Program, m: Multipliers) -> Array:
+    """[Q, G+K]: of what a state holds."""
+    price = np.zeros(p.held_base.shape)
+    np.add.at(price, p.state_of_node, np.concatenate([p.availability * m.capacity.sum(axis=1), m.side], axis=1))
+    return price
+
+
 # acquisitions and linking rows ------------------------------------------------------------------------------------------------------
 def _of_acquisitions(p: Program, plan: Plan, m: Multipliers) -> Gradient:
-    per_node = np.concatenate([p.availability * m.capacity.sum(axis=1), m.side], axis=1)
-    price = np.zeros(p.held_base.shape)
-    np.add.at(price, p.state_of_node, per_node)
-    reduced = p.acquisition_cost + held_operator(p).T @ price.ravel() - limit_operator(p).T @ m.limit - link_operator(p).T @ m.link
+    price, reduced = _held_prices(p, m), reduced_acquisition_costs(p, m)
     state, output, column = p.held_matrix.index
     row, at = p.limit_matrix.index
     return {

@@ -29,7 +29,8 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.cli": (
         {
             "optimizer", "optimizer.plan", "optimizer.report", "optimizer.spec", "optimizer.program", "optimizer.settings",
-            "optimizer.checkpoint", "optimizer.cli_performance", "optimizer.cli_sensitivity", "optimizer.cli_sweep", "optimizer.hosts",
+            "optimizer.checkpoint", "optimizer.cli_performance", "optimizer.cli_sensitivity", "optimizer.cli_sweep",
+            "optimizer.cli_value", "optimizer.hosts",
         },
         set(),
     ),
@@ -39,6 +40,7 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
         {"optimizer.sweep", "optimizer.sweep_journal", "optimizer.sweep_points", "optimizer.report", "optimizer.spec"},
         set(),
     ),
+    "optimizer.cli_value": ({"optimizer.analysis", "optimizer.cli_analysis", "optimizer.report", "optimizer.spec"}, set()),
     "optimizer.cli_performance": (
         {"optimizer.cli_calibrate", "optimizer.cli_serve", "optimizer.report", "optimizer.performance", "optimizer.spec"},
         set(),
@@ -111,6 +113,7 @@ TYPE_ARROWS: dict[str, set[str]] = {
     "optimizer.cli_analysis": {"optimizer.settings"},
     "optimizer.cli_sensitivity": {"optimizer.settings"},
     "optimizer.cli_sweep": {"optimizer.settings"},
+    "optimizer.cli_value": {"optimizer.settings"},
     "optimizer.report": {"optimizer.analysis", "optimizer.settings", "optimizer.solve"},
 }
 
