@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import optimizer
 from optimizer.analysis.field_gradient import along_the_sum, field_gradient, moved, siblings
 from optimizer.analysis.field_units import allowed, natural_step
 from optimizer.analysis.moved_program import moved_program
@@ -23,6 +24,7 @@ from optimizer.program.lagrangian import lagrangian_gradient
 from optimizer.program.program import Program
 from optimizer.settings import Settings
 from optimizer.solve import solve
+from optimizer.spec import load_case
 from tests.oracle.test_published import lands
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,6 +87,25 @@ def test_random_fields_against_certified_resolves() -> None:
         resolved += 1
         assert abs(g - central) <= 1e-5 * abs(central) + noise + abs(right - left), told
     assert resolved >= 8, (resolved, kinks)
+
+
+@pytest.mark.parametrize("q", [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+def test_planted_kinks_are_flagged(q: float) -> None:
+    """At a price where two numbers of owned chips cost the same, what a dollar of either price, of operations or a point of the usable
+    share (a coefficient) is worth depends on the side: every one of them must be said to bend, and the derivative to lie between."""
+    price = 108_000 * q - 20_000  # a usable chip for four years then costs what renting with probability q does
+    case = load_case(CASES / "own_or_rent.yaml", {"offers": {"buy": {"price_usd_per_chip": price, "usable_share": 0.9}}})
+    planted = [
+        "offers.buy.price_usd_per_chip", "offers.buy.opex_usd_per_chip_year", "offers.buy.usable_share",
+        "offers.rent.price_usd_per_chip_year",
+    ]  # fmt: skip
+    found = optimizer.sensitivity(case, Settings(gap_relative=1e-8), checked=0, fields=planted)
+    for worth in found.fields:
+        if worth.key in planted:
+            assert worth.mark in ("bends", "differs"), (worth.key, worth.mark, worth.left, worth.right)
+            assert worth.left is not None and worth.right is not None
+            low, high = sorted([worth.left.least, worth.left.most, worth.right.least, worth.right.most])[:: 3]
+            assert low - 1e-5 * abs(low) <= worth.derivative_usd <= high + 1e-5 * abs(high), worth.key
 
 
 def test_lands() -> None:
