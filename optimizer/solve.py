@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimizer.checkpoint import Saved, Store, host_state, shared_by_processes, whole_run
-from optimizer.devices import Session, prepare, release_freed_memory
+from optimizer.devices import Session, large_arrays_mapped, prepare, release_freed_memory
 from optimizer.incumbent import Incumbent
 from optimizer.program import Program
 from optimizer.program.certificate import Certificate, Status, infeasible_certificate
@@ -177,8 +177,10 @@ class _Solve:
 
     def _until_memory_ends(self, layout: Layout, advance: Callable[[float], None]) -> str | None:
         """Iterate to the end. Where the device runs out of memory on the way: what it said; nothing is held by an exception then."""
+        large = 8 * layout.shape.pairs * layout.shape.blocks * layout.shape.nodes > LARGE_BYTES
         try:
-            self._iterate(layout, advance)
+            with large_arrays_mapped(large and self.session.platform == "cpu"):
+                self._iterate(layout, advance, large)
             self.complete = True
         except Exception as error:
             if not _is_out_of_memory(error):
@@ -186,7 +188,7 @@ class _Solve:
             return " ".join(str(error).split())[:200] or type(error).__name__
         return None
 
-    def _iterate(self, layout: Layout, advance: Callable[[float], None]) -> None:
+    def _iterate(self, layout: Layout, advance: Callable[[float], None], large: bool) -> None:
         from optimizer.solver.interior_point import compile_ahead, interior_point, suitable
 
         settings, best = self.settings, self.best
@@ -195,7 +197,7 @@ class _Solve:
         with working(settings, "compiling"):
             compile_ahead(layout, precision)
         self.compile_seconds += time.perf_counter() - start
-        waited, large = 0, 8 * layout.shape.pairs * layout.shape.blocks * layout.shape.nodes > LARGE_BYTES
+        waited = 0
         known = self.log[-1].iteration if self.log else -1
         start = time.perf_counter()
         most = min(WARM_MOST, settings.max_iterations) if self.warm else settings.max_iterations
