@@ -15,9 +15,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optimizer.analysis.compare import Comparison as Comparison
+    from optimizer.analysis.compare import compare as compare
+    from optimizer.analysis.compare_plans import compare_plans as compare_plans
     from optimizer.analysis.deals import value as value
     from optimizer.analysis.optimal_cost import OptimalCost as OptimalCost
     from optimizer.analysis.optimal_cost import optimal_cost as optimal_cost
+    from optimizer.analysis.ranges import Range as Range
+    from optimizer.analysis.rank import Rank as Rank
+    from optimizer.analysis.rank import rank as rank
     from optimizer.analysis.sensitivity import Sensitivity as Sensitivity
     from optimizer.analysis.sensitivity import sensitivity as sensitivity
     from optimizer.analysis.smoothed_plan import SmoothedPlan as SmoothedPlan
@@ -47,6 +53,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Case": "optimizer.spec.resolved",
     "CaseError": "optimizer.spec",
+    "Comparison": "optimizer.analysis.compare",
     "Evaluation": "optimizer.report.result",
     "Multipliers": "optimizer.program.program",
     "Names": "optimizer.program.program",
@@ -54,17 +61,22 @@ _HOME = {
     "Plan": "optimizer.report.result",
     "Program": "optimizer.program.program",
     "ProgramError": "optimizer.program.program",
+    "Range": "optimizer.analysis.ranges",
+    "Rank": "optimizer.analysis.rank",
+    "Sensitivity": "optimizer.analysis.sensitivity",
     "Settings": "optimizer.settings",
     "SmoothedPlan": "optimizer.analysis.smoothed_plan",
     "Solution": "optimizer.solve",
-    "Sensitivity": "optimizer.analysis.sensitivity",
     "Sparse": "optimizer.program.program",
     "Status": "optimizer.program.certificate",
     "Sweep": "optimizer.report.sweep_result",
+    "compare": "optimizer.analysis.compare",
+    "compare_plans": "optimizer.analysis.compare_plans",
     "evaluate": "optimizer.plan",
     "load": "optimizer.plan",
     "optimal_cost": "optimizer.analysis.optimal_cost",
     "plan": "optimizer.plan",
+    "rank": "optimizer.analysis.rank",
     "sensitivity": "optimizer.analysis.sensitivity",
     "serve": "optimizer.performance.serve",
     "smoothed_plan": "optimizer.analysis.smoothed_plan",
@@ -73,9 +85,9 @@ _HOME = {
     "value": "optimizer.analysis.deals",
 }
 __all__ = [  # noqa: RUF022
-    "plan", "evaluate", "load", "optimal_cost", "sensitivity", "serve", "smoothed_plan", "solve", "sweep", "value", "Case", "CaseError",
-    "Evaluation", "Multipliers", "Names", "OptimalCost", "Plan", "Program", "ProgramError", "Sensitivity", "Settings", "SmoothedPlan",
-    "Solution", "Sparse", "Status", "Sweep",
+    "plan", "compare", "compare_plans", "evaluate", "load", "optimal_cost", "rank", "sensitivity", "serve", "smoothed_plan", "solve",
+    "sweep", "value", "Case", "CaseError", "Comparison", "Evaluation", "Multipliers", "Names", "OptimalCost", "Plan", "Program",
+    "ProgramError", "Range", "Rank", "Sensitivity", "Settings", "SmoothedPlan", "Solution", "Sparse", "Status", "Sweep",
 ]  # fmt: skip
 
 

@@ -8,12 +8,14 @@ serve which stream, layouts of the performance model, the lines that stand for s
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from optimizer.build.build import Built
+from optimizer.build.structure import Structure
 from optimizer.build.values import values
 from optimizer.program import Multipliers, Plan
 from optimizer.program.lagrangian import lagrangian_gradient
@@ -25,35 +27,44 @@ SUM_RULES = (re.compile(r"(scenarios\.cases)\..*\.probability"), re.compile(r"(w
 @dataclass(frozen=True)
 class FieldGradient:
     """Per entry of `Parameters`: dollars of expected present cost per unit of the field. `alone` is False where the field moves its
-    siblings with it (shares and probabilities); NaN where it cannot move at all (the only scenario)."""
+    siblings with it (shares and probabilities); NaN where it cannot move at all (the only scenario). `partial`: of the field alone, as if
+    shares need not add up: what a move of all fields together is multiplied with."""
 
     keys: tuple[str, ...]
     values: np.ndarray  # [M]
     derivative: np.ndarray  # [M]
     alone: np.ndarray  # bool[M]
+    partial: np.ndarray  # [M]
 
 
-def field_gradient(built: Built, plan: Plan, multipliers: Multipliers) -> FieldGradient:
-    """`built.program` may differ from the case's own by constants (lines of spare replicas); plan and multipliers are of it. Raises
-    ValueError where they do not fit."""
+def field_gradient(built: Built, plan: Plan, multipliers: Multipliers, back: Callable[..., Any] | None = None) -> FieldGradient:
+    """`built.program` may differ from the case's own by constants (lines of spare replicas); plan and multipliers are of it. `back`, from
+    `pullback(built.structure)`, where gradients at many numbers are asked: it is compiled once. Raises ValueError where plan and
+    multipliers do not fit."""
     import jax
-    import jax.numpy as jnp
 
     of_arrays = lagrangian_gradient(built.program, plan, multipliers)
     theta = built.parameters.values
     with jax.enable_x64(True):
-
-        def pulled_back(at: Any, cotangents: Any) -> Any:
-            arrays, back = jax.vjp(lambda v: values(built.structure, v, jnp), at)
-            return back({name: cotangents[name].reshape(a.shape) for name, a in arrays.items()})[0]
-
-        raw = np.asarray(jax.jit(pulled_back)(theta, of_arrays), float)
+        raw = np.asarray((back or pullback(built.structure))(theta, of_arrays), float)
     keys = built.parameters.keys
     derivative, alone = raw.copy(), np.ones(len(keys), bool)
     for members in siblings(keys):
         alone[members] = False
         derivative[members] = along_the_sum(raw[members], theta[members])
-    return FieldGradient(keys, theta, derivative, alone)
+    return FieldGradient(keys, theta, derivative, alone, raw)
+
+
+def pullback(structure: Structure) -> Callable[..., Any]:
+    """(numbers [M], derivatives by the arrays of the program) -> derivatives by the numbers [M]; to be called under `jax.enable_x64`."""
+    import jax
+    import jax.numpy as jnp
+
+    def pulled_back(at: Any, cotangents: Any) -> Any:
+        arrays, back = jax.vjp(lambda v: values(structure, v, jnp), at)
+        return back({name: cotangents[name].reshape(a.shape) for name, a in arrays.items()})[0]
+
+    return jax.jit(pulled_back)
 
 
 def siblings(keys: tuple[str, ...]) -> list[np.ndarray]:

@@ -29,12 +29,17 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.cli": (
         {
             "optimizer", "optimizer.plan", "optimizer.report", "optimizer.spec", "optimizer.program", "optimizer.settings",
-            "optimizer.checkpoint", "optimizer.cli_performance", "optimizer.cli_sensitivity", "optimizer.cli_sweep",
-            "optimizer.cli_value", "optimizer.hosts",
+            "optimizer.checkpoint", "optimizer.cli_compare", "optimizer.cli_performance", "optimizer.cli_rank",
+            "optimizer.cli_sensitivity", "optimizer.cli_sweep", "optimizer.cli_value", "optimizer.hosts",
         },
         set(),
     ),
     "optimizer.cli_analysis": ({"optimizer.report", "optimizer.spec"}, set()),
+    "optimizer.cli_compare": ({"optimizer.analysis", "optimizer.cli_analysis", "optimizer.report", "optimizer.spec"}, set()),
+    "optimizer.cli_rank": (
+        {"optimizer.analysis", "optimizer.cli_analysis", "optimizer.report", "optimizer.spec", "optimizer.sweep_journal"},
+        set(),
+    ),
     "optimizer.cli_sensitivity": ({"optimizer.analysis", "optimizer.cli_analysis", "optimizer.report"}, set()),
     "optimizer.cli_sweep": (
         {"optimizer.sweep", "optimizer.sweep_journal", "optimizer.sweep_points", "optimizer.report", "optimizer.spec"},
@@ -49,10 +54,11 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.cli_serve": ({"optimizer.report", "optimizer.performance", "optimizer.spec"}, set()),
     "optimizer.analysis": (
         {
-            "optimizer.build", "optimizer.devices", "optimizer.plan", "optimizer.program", "optimizer.report", "optimizer.settings",
-            "optimizer.solve", "optimizer.solver", "optimizer.spec", "optimizer.sweep_fields",
+            "optimizer.build", "optimizer.devices", "optimizer.plan", "optimizer.program", "optimizer.report",
+            "optimizer.settings", "optimizer.solve", "optimizer.solver", "optimizer.spec", "optimizer.sweep",
+            "optimizer.sweep_fields", "optimizer.sweep_points",
         },
-        {"numpy", "jax", "pandas"},
+        {"numpy", "jax", "pandas", "scipy"},
     ),
     "optimizer.sweep": (
         {
@@ -106,11 +112,20 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
 # rooms whose types another room names without importing them at run time
 TYPE_ARROWS: dict[str, set[str]] = {
     "optimizer": {
-        "optimizer.analysis", "optimizer.plan", "optimizer.performance", "optimizer.program", "optimizer.report", "optimizer.settings",
-        "optimizer.solve", "optimizer.spec", "optimizer.sweep",
+        "optimizer.analysis",
+        "optimizer.plan",
+        "optimizer.performance",
+        "optimizer.program",
+        "optimizer.report",
+        "optimizer.settings",
+        "optimizer.solve",
+        "optimizer.spec",
+        "optimizer.sweep",
     },
     "optimizer.checkpoint": {"optimizer.settings"},
     "optimizer.cli_analysis": {"optimizer.settings"},
+    "optimizer.cli_compare": {"optimizer.settings"},
+    "optimizer.cli_rank": {"optimizer.settings"},
     "optimizer.cli_sensitivity": {"optimizer.settings"},
     "optimizer.cli_sweep": {"optimizer.settings"},
     "optimizer.cli_value": {"optimizer.settings"},
