@@ -15,6 +15,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optimizer.analysis.break_even import BreakEven as BreakEven
+    from optimizer.analysis.break_even import break_even as break_even
     from optimizer.analysis.compare import Comparison as Comparison
     from optimizer.analysis.compare import compare as compare
     from optimizer.analysis.compare_plans import compare_plans as compare_plans
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from optimizer.analysis.sensitivity import sensitivity as sensitivity
     from optimizer.analysis.smoothed_plan import SmoothedPlan as SmoothedPlan
     from optimizer.analysis.smoothed_plan import smoothed_plan as smoothed_plan
+    from optimizer.analysis.utilisation import Utilisation as Utilisation
+    from optimizer.analysis.utilisation import utilisation as utilisation
     from optimizer.performance.serve import serve as serve
     from optimizer.plan import evaluate as evaluate
     from optimizer.plan import load as load
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "BreakEven": "optimizer.analysis.break_even",
     "Case": "optimizer.spec.resolved",
     "CaseError": "optimizer.spec",
     "Comparison": "optimizer.analysis.compare",
@@ -70,6 +75,8 @@ _HOME = {
     "Sparse": "optimizer.program.program",
     "Status": "optimizer.program.certificate",
     "Sweep": "optimizer.report.sweep_result",
+    "Utilisation": "optimizer.analysis.utilisation",
+    "break_even": "optimizer.analysis.break_even",
     "compare": "optimizer.analysis.compare",
     "compare_plans": "optimizer.analysis.compare_plans",
     "evaluate": "optimizer.plan",
@@ -85,9 +92,10 @@ _HOME = {
     "value": "optimizer.analysis.deals",
 }
 __all__ = [  # noqa: RUF022
-    "plan", "compare", "compare_plans", "evaluate", "load", "optimal_cost", "rank", "sensitivity", "serve", "smoothed_plan", "solve",
-    "sweep", "value", "Case", "CaseError", "Comparison", "Evaluation", "Multipliers", "Names", "OptimalCost", "Plan", "Program",
-    "ProgramError", "Range", "Rank", "Sensitivity", "Settings", "SmoothedPlan", "Solution", "Sparse", "Status", "Sweep",
+    "plan", "break_even", "compare", "compare_plans", "evaluate", "load", "optimal_cost", "rank", "sensitivity", "serve", "smoothed_plan",
+    "solve", "sweep", "utilisation", "value", "BreakEven", "Case", "CaseError", "Comparison", "Evaluation", "Multipliers", "Names",
+    "OptimalCost", "Plan", "Program", "ProgramError", "Range", "Rank", "Sensitivity", "Settings", "SmoothedPlan", "Solution", "Sparse",
+    "Status", "Sweep", "Utilisation",
 ]  # fmt: skip
 
 

@@ -1,5 +1,4 @@
-"""The command `capacity`: plan, check, evaluate, schema, those of cli_sweep, cli_sensitivity, cli_compare and cli_rank, and those of
-cli_performance.
+"""The command `capacity`: plan, check, evaluate, schema, sweep, those of cli_analyses, and those of cli_performance.
 
 Exit codes: 0 CERTIFIED (check, schema: all is well), 1 FAILED or an unexpected error, 2 bad input, 3 FEASIBLE, 4 INFEASIBLE, 130
 interrupted.
@@ -16,12 +15,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from optimizer import __version__
-from optimizer.cli_compare import add_compare_options, run_compare
+from optimizer.cli_analyses import add_analysis_commands
 from optimizer.cli_performance import add_performance_commands
-from optimizer.cli_rank import add_rank_options, run_rank
-from optimizer.cli_sensitivity import add_sensitivity_options, run_sensitivity
 from optimizer.cli_sweep import add_sweep_options, run_sweep
-from optimizer.cli_value import add_value_options, run_value
 
 if TYPE_CHECKING:
     from optimizer.settings import Settings
@@ -230,20 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     sweep = command("sweep", lambda options: run_sweep(options, _settings(options)), "plan a case again and again with fields varied")
     add_plan_options(sweep, help_out="write sweep.csv, sweep.json and its state there; the same command goes on from there")
     add_sweep_options(sweep)
-    worth = command("sensitivity", lambda options: run_sensitivity(options, _settings(options)), "what every number of a case is worth")
-    add_plan_options(worth, help_out="write sensitivity.csv, sensitivity.json and a tornado plot there")
-    add_sensitivity_options(worth)
-    deal = command("value", lambda options: run_value(options, _settings(options)), "what an offer is worth, and how much to take")
-    add_plan_options(deal, help_out="write value.json, the demand curve, what is displaced and a plot there")
-    add_value_options(deal)
-    versus = command(
-        "compare", lambda options: run_compare(options, _settings(options)), "what changed between two cases, and why it costs more"
-    )
-    add_plan_options(versus, help_out="write compare.json, its tables and a plot there")
-    add_compare_options(versus)
-    order = command("rank", lambda options: run_rank(options, _settings(options)), "which uncertain inputs the cost and the mix depend on")
-    add_plan_options(order, help_out="write rank.csv, rank.json, a plot and its state there; the same command goes on from there")
-    add_rank_options(order)
+    add_analysis_commands(command, add_plan_options, _settings)
     schema = command("schema", run_schema, "print the JSON schema of case files (completion and checks in editors)")
     schema.add_argument("--out", metavar="FILE", help="write it to a file")
     add_performance_commands(command)

@@ -24,18 +24,18 @@ Point = dict[str, Any]
 """Key path -> value."""
 
 
-def read_vary(texts: Iterable[str]) -> dict[str, list[Any]]:
+def read_vary(texts: Iterable[str], option: str = "--vary") -> dict[str, list[Any]]:
     """Values by key path of options such as `sites.texas.power_mw=6,12` or `sites.texas.power_mw=6:12:4` (lowest, highest, how many; a
-    further `:log` makes equal ratios). Raises CaseError."""
+    further `:log` makes equal ratios). Raises CaseError, with `option` as the place of the mistake."""
     found: dict[str, list[Any]] = {}
     for text in texts:
         key, equals, values = text.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise CaseError("--vary", text, "is not KEY.PATH=VALUES", "write KEY.PATH=v1,v2,v3 or KEY.PATH=lowest:highest:count")
+            raise CaseError(option, text, "is not KEY.PATH=VALUES", "write KEY.PATH=v1,v2,v3 or KEY.PATH=lowest:highest:count")
         if key in found:
-            raise CaseError("--vary", key, "is varied twice", "write all its values after one --vary")
-        found[key] = _values(key, values)
+            raise CaseError(option, key, "is varied twice", f"write all its values after one {option}")
+        found[key] = _values(option, key, values)
     return found
 
 
@@ -97,33 +97,33 @@ def told(value: Any) -> str:
     return str(value)
 
 
-def _values(key: str, text: str) -> list[Any]:
+def _values(option: str, key: str, text: str) -> list[Any]:
     found = _RANGE.fullmatch(text)
     if found is not None and _looks_like_number(found[1]) and _looks_like_number(found[2]):
-        return _range(key, text, found)
+        return _range(option, key, text, found)
     if not text.strip():
-        raise CaseError("--vary", key, "has no values", "write KEY.PATH=v1,v2,v3 or KEY.PATH=lowest:highest:count")
-    values = _parsed("--vary", key, f"values: [{text}]")["values"]
+        raise CaseError(option, key, "has no values", "write KEY.PATH=v1,v2,v3 or KEY.PATH=lowest:highest:count")
+    values = _parsed(option, key, f"values: [{text}]")["values"]
     if not isinstance(values, list) or not values:
-        raise CaseError("--vary", key, f"has the values `{text}`, which are no list", "write KEY.PATH=v1,v2,v3")
+        raise CaseError(option, key, f"has the values `{text}`, which are no list", "write KEY.PATH=v1,v2,v3")
     return values
 
 
-def _range(key: str, text: str, found: re.Match[str]) -> list[Any]:
+def _range(option: str, key: str, text: str, found: re.Match[str]) -> list[Any]:
     low, high = float(found[1]), float(found[2])
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise CaseError("--vary", key, f"is the range {text}, whose ends are not finite", "write lowest:highest:count with finite numbers")
+        raise CaseError(option, key, f"is the range {text}, whose ends are not finite", "write lowest:highest:count with finite numbers")
     count = found[3].strip()
     if not (count.isascii() and count.isdigit()) or not 1 <= int(count) <= MOST_POINTS:
         remedy = f"write lowest:highest:count with a count from 1 to {MOST_POINTS}"
-        raise CaseError("--vary", key, f"is the range {text}, whose count is `{count}`", remedy)
+        raise CaseError(option, key, f"is the range {text}, whose count is `{count}`", remedy)
     steps = int(count) - 1
     if low > high:
-        raise CaseError("--vary", key, f"is the range {text}, whose lowest is above its highest", "write lowest:highest:count")
+        raise CaseError(option, key, f"is the range {text}, whose lowest is above its highest", "write lowest:highest:count")
     if steps == 0 and low != high:
-        raise CaseError("--vary", key, f"is the range {text}, which asks for one value", "ask for 2 or more, or write the value alone")
+        raise CaseError(option, key, f"is the range {text}, which asks for one value", "ask for 2 or more, or write the value alone")
     if found[4] and not low > 0:
-        raise CaseError("--vary", key, f"is the range {text}, and equal ratios need numbers above zero", "leave out `:log`")
+        raise CaseError(option, key, f"is the range {text}, and equal ratios need numbers above zero", "leave out `:log`")
     if found[4]:
         values = [low * (high / low) ** (k / max(steps, 1)) for k in range(steps + 1)]
     else:

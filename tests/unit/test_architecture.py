@@ -29,9 +29,18 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.cli": (
         {
             "optimizer", "optimizer.plan", "optimizer.report", "optimizer.spec", "optimizer.program", "optimizer.settings",
-            "optimizer.checkpoint", "optimizer.cli_compare", "optimizer.cli_performance", "optimizer.cli_rank",
-            "optimizer.cli_sensitivity", "optimizer.cli_sweep", "optimizer.cli_value", "optimizer.hosts",
+            "optimizer.checkpoint", "optimizer.cli_analyses", "optimizer.cli_performance", "optimizer.cli_sweep", "optimizer.hosts",
         },
+        set(),
+    ),
+    "optimizer.cli_analyses": (
+        {
+            "optimizer.cli_break_even", "optimizer.cli_compare", "optimizer.cli_rank", "optimizer.cli_sensitivity", "optimizer.cli_value",
+        },
+        set(),
+    ),
+    "optimizer.cli_break_even": (
+        {"optimizer.analysis", "optimizer.cli_analysis", "optimizer.report", "optimizer.spec", "optimizer.sweep_points"},
         set(),
     ),
     "optimizer.cli_analysis": ({"optimizer.report", "optimizer.spec"}, set()),
@@ -54,9 +63,9 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.cli_serve": ({"optimizer.report", "optimizer.performance", "optimizer.spec"}, set()),
     "optimizer.analysis": (
         {
-            "optimizer.build", "optimizer.devices", "optimizer.plan", "optimizer.program", "optimizer.report",
-            "optimizer.settings", "optimizer.solve", "optimizer.solver", "optimizer.spec", "optimizer.sweep",
-            "optimizer.sweep_fields", "optimizer.sweep_points",
+            "optimizer.build", "optimizer.devices", "optimizer.economics", "optimizer.given_orders", "optimizer.headroom",
+            "optimizer.performance", "optimizer.plan", "optimizer.program", "optimizer.report", "optimizer.settings", "optimizer.solve",
+            "optimizer.solver", "optimizer.spec", "optimizer.sweep", "optimizer.sweep_fields", "optimizer.sweep_points",
         },
         {"numpy", "jax", "pandas", "scipy"},
     ),
@@ -123,7 +132,9 @@ TYPE_ARROWS: dict[str, set[str]] = {
         "optimizer.sweep",
     },
     "optimizer.checkpoint": {"optimizer.settings"},
+    "optimizer.cli_analyses": {"optimizer.settings"},
     "optimizer.cli_analysis": {"optimizer.settings"},
+    "optimizer.cli_break_even": {"optimizer.settings"},
     "optimizer.cli_compare": {"optimizer.settings"},
     "optimizer.cli_rank": {"optimizer.settings"},
     "optimizer.cli_sensitivity": {"optimizer.settings"},
