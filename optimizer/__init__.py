@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from optimizer.analysis.compare import compare as compare
     from optimizer.analysis.compare_plans import compare_plans as compare_plans
     from optimizer.analysis.deals import value as value
+    from optimizer.analysis.goal import Goal as Goal
+    from optimizer.analysis.goal import goal as goal
+    from optimizer.analysis.inverse import Inverse as Inverse
+    from optimizer.analysis.inverse import inverse as inverse
     from optimizer.analysis.optimal_cost import OptimalCost as OptimalCost
     from optimizer.analysis.optimal_cost import optimal_cost as optimal_cost
     from optimizer.analysis.ranges import Range as Range
@@ -60,6 +64,8 @@ _HOME = {
     "CaseError": "optimizer.spec",
     "Comparison": "optimizer.analysis.compare",
     "Evaluation": "optimizer.report.result",
+    "Goal": "optimizer.analysis.goal",
+    "Inverse": "optimizer.analysis.inverse",
     "Multipliers": "optimizer.program.program",
     "Names": "optimizer.program.program",
     "OptimalCost": "optimizer.analysis.optimal_cost",
@@ -80,6 +86,8 @@ _HOME = {
     "compare": "optimizer.analysis.compare",
     "compare_plans": "optimizer.analysis.compare_plans",
     "evaluate": "optimizer.plan",
+    "goal": "optimizer.analysis.goal",
+    "inverse": "optimizer.analysis.inverse",
     "load": "optimizer.plan",
     "optimal_cost": "optimizer.analysis.optimal_cost",
     "plan": "optimizer.plan",
@@ -92,10 +100,10 @@ _HOME = {
     "value": "optimizer.analysis.deals",
 }
 __all__ = [  # noqa: RUF022
-    "plan", "break_even", "compare", "compare_plans", "evaluate", "load", "optimal_cost", "rank", "sensitivity", "serve", "smoothed_plan",
-    "solve", "sweep", "utilisation", "value", "BreakEven", "Case", "CaseError", "Comparison", "Evaluation", "Multipliers", "Names",
-    "OptimalCost", "Plan", "Program", "ProgramError", "Range", "Rank", "Sensitivity", "Settings", "SmoothedPlan", "Solution", "Sparse",
-    "Status", "Sweep", "Utilisation",
+    "plan", "break_even", "compare", "compare_plans", "evaluate", "goal", "inverse", "load", "optimal_cost", "rank", "sensitivity",
+    "serve", "smoothed_plan", "solve", "sweep", "value", "BreakEven", "Case", "CaseError", "Comparison", "Evaluation", "Goal", "Inverse",
+    "Multipliers", "Names", "OptimalCost", "Plan", "Program", "ProgramError", "Range", "Rank", "Sensitivity", "Settings", "SmoothedPlan",
+    "Solution", "Sparse", "Status", "Sweep", "Utilisation",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from optimizer.cli_break_even import add_break_even_options, run_break_even
 from optimizer.cli_compare import add_compare_options, run_compare
+from optimizer.cli_goal import add_goal_options, run_goal
 from optimizer.cli_rank import add_rank_options, run_rank
 from optimizer.cli_sensitivity import add_sensitivity_options, run_sensitivity
 from optimizer.cli_value import add_value_options, run_value
@@ -38,6 +39,10 @@ ANALYSES = (
     Analysis(
         "break-even", "where a decision flips; own against rent", "write the flips and the plans around them there, with a plot",
         add_break_even_options, run_break_even,
+    ),
+    Analysis(
+        "goal", "the least change of numbers that meets a target, or makes a plan the best",
+        "write goal.csv (or inverse.csv), the points, JSON and a plot there", add_goal_options, run_goal,
     ),
     Analysis(
         "compare", "what changed between two cases, and why it costs more", "write compare.json, its tables and a plot there",

@@ -8,7 +8,6 @@ serve which stream, layouts of the performance model, the lines that stand for s
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from optimizer.build.build import Built
 from optimizer.build.structure import Structure
 from optimizer.build.values import values
 from optimizer.program import Multipliers, Plan
-from optimizer.program.lagrangian import lagrangian_gradient
+from optimizer.program.lagrangian import Gradient, lagrangian_gradient
 
 SUM_RULES = (re.compile(r"(scenarios\.cases)\..*\.probability"), re.compile(r"(workloads\..*\.origins)\.[^.]*"))
 """Fields that must sum to one with their siblings: one moves, the others are rescaled."""
@@ -37,16 +36,33 @@ class FieldGradient:
     partial: np.ndarray  # [M]
 
 
-def field_gradient(built: Built, plan: Plan, multipliers: Multipliers, back: Callable[..., Any] | None = None) -> FieldGradient:
-    """`built.program` may differ from the case's own by constants (lines of spare replicas); plan and multipliers are of it. `back`, from
-    `pullback(built.structure)`, where gradients at many numbers are asked: it is compiled once. Raises ValueError where plan and
-    multipliers do not fit."""
-    import jax
+class Pullback:
+    """From derivatives with respect to a program's arrays to those with respect to the numbers of a case; compiled once for all vectors of
+    numbers of one structure."""
 
-    of_arrays = lagrangian_gradient(built.program, plan, multipliers)
+    def __init__(self, structure: Structure) -> None:
+        import jax
+        import jax.numpy as jnp
+
+        def pulled_back(at: Any, cotangents: Any) -> Any:
+            arrays, back = jax.vjp(lambda v: values(structure, v, jnp), at)
+            return back({name: cotangents[name].reshape(a.shape) for name, a in arrays.items()})[0]
+
+        self._pulled_back = jax.jit(pulled_back)
+
+    def __call__(self, theta: np.ndarray, of_arrays: Gradient) -> np.ndarray:
+        """[M]."""
+        import jax
+
+        with jax.enable_x64(True):
+            return np.asarray(self._pulled_back(theta, of_arrays), float)
+
+
+def field_gradient(built: Built, plan: Plan, multipliers: Multipliers, pullback: Pullback | None = None) -> FieldGradient:
+    """`built.program` may differ from the case's own by constants (lines of spare replicas); plan and multipliers are of it. `pullback`: of
+    a structure that is the same, where many gradients are asked. Raises ValueError where they do not fit."""
     theta = built.parameters.values
-    with jax.enable_x64(True):
-        raw = np.asarray((back or pullback(built.structure))(theta, of_arrays), float)
+    raw = (pullback or Pullback(built.structure))(theta, lagrangian_gradient(built.program, plan, multipliers))
     keys = built.parameters.keys
     derivative, alone = raw.copy(), np.ones(len(keys), bool)
     for members in siblings(keys):
@@ -54,17 +70,6 @@ def field_gradient(built: Built, plan: Plan, multipliers: Multipliers, back: Cal
         derivative[members] = along_the_sum(raw[members], theta[members])
     return FieldGradient(keys, theta, derivative, alone, raw)
 
-
-def pullback(structure: Structure) -> Callable[..., Any]:
-    """(numbers [M], derivatives by the arrays of the program) -> derivatives by the numbers [M]; to be called under `jax.enable_x64`."""
-    import jax
-    import jax.numpy as jnp
-
-    def pulled_back(at: Any, cotangents: Any) -> Any:
-        arrays, back = jax.vjp(lambda v: values(structure, v, jnp), at)
-        return back({name: cotangents[name].reshape(a.shape) for name, a in arrays.items()})[0]
-
-    return jax.jit(pulled_back)
 
 
 def siblings(keys: tuple[str, ...]) -> list[np.ndarray]:

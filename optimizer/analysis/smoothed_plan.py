@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from optimizer.analysis.field_gradient import Pullback
 from optimizer.analysis.moved_program import added_lines, moved_program
 from optimizer.build.build import Built
-from optimizer.build.values import values
 from optimizer.devices import prepare
 from optimizer.plan import CaseOrPath, build, load, solved
 from optimizer.program.program import Array, Plan
@@ -50,16 +50,7 @@ class SmoothedPlan:
     def reverse(self, cotangent: Plan | Mapping[str, Array]) -> Array:
         """[M]: the derivative of a function of the plan with respect to every parameter, from its derivative with respect to the plan's
         values (shapes of `Plan`; what a mapping leaves out is zero)."""
-        import jax
-        import jax.numpy as jnp
-
-        of_arrays = self._found.reverse(cotangent)
-
-        def pulled_back(at: Any, cotangents: Any) -> Any:
-            arrays, back = jax.vjp(lambda v: values(self.built.structure, v, jnp), at)
-            return back({name: cotangents[name].reshape(a.shape) for name, a in arrays.items()})[0]
-
-        return np.asarray(jax.jit(pulled_back)(self.values, of_arrays), float)
+        return self._pullback(self.values, self._found.reverse(cotangent))
 
     def _vector(self, direction: Array | Mapping[str, float]) -> Array:
         if not isinstance(direction, Mapping):
@@ -68,6 +59,10 @@ class SmoothedPlan:
         for key, change in direction.items():
             d[self.built.parameters.index(key)] = change
         return d
+
+    @cached_property
+    def _pullback(self) -> Pullback:
+        return Pullback(self.built.structure)
 
     @cached_property
     def _lines(self) -> dict[str, Any]:

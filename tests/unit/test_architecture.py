@@ -35,7 +35,8 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "optimizer.cli_analyses": (
         {
-            "optimizer.cli_break_even", "optimizer.cli_compare", "optimizer.cli_rank", "optimizer.cli_sensitivity", "optimizer.cli_value",
+            "optimizer.cli_break_even", "optimizer.cli_compare", "optimizer.cli_goal", "optimizer.cli_rank", "optimizer.cli_sensitivity",
+            "optimizer.cli_value",
         },
         set(),
     ),
@@ -43,6 +44,7 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
         {"optimizer.analysis", "optimizer.cli_analysis", "optimizer.report", "optimizer.spec", "optimizer.sweep_points"},
         set(),
     ),
+    "optimizer.cli_goal": ({"optimizer.analysis", "optimizer.cli_analysis", "optimizer.report", "optimizer.spec"}, set()),
     "optimizer.cli_analysis": ({"optimizer.report", "optimizer.spec"}, set()),
     "optimizer.cli_compare": ({"optimizer.analysis", "optimizer.cli_analysis", "optimizer.report", "optimizer.spec"}, set()),
     "optimizer.cli_rank": (
@@ -135,6 +137,7 @@ TYPE_ARROWS: dict[str, set[str]] = {
     "optimizer.cli_analyses": {"optimizer.settings"},
     "optimizer.cli_analysis": {"optimizer.settings"},
     "optimizer.cli_break_even": {"optimizer.settings"},
+    "optimizer.cli_goal": {"optimizer.settings"},
     "optimizer.cli_compare": {"optimizer.settings"},
     "optimizer.cli_rank": {"optimizer.settings"},
     "optimizer.cli_sensitivity": {"optimizer.settings"},
@@ -147,6 +150,7 @@ TWINS = ("twin", "twin_bound", "twin_lagrangian", "twin_repair")  # in jnp
 MORE_IN_FILE = {f"optimizer/program/{name}.py": {"jax"} for name in TWINS}
 MORE_IN_FILE["optimizer/performance/trace_file.py"] = {"pyarrow"}  # millions of rows
 MORE_IN_FILE["optimizer/performance/calibration.py"] = {"optax"}  # the fit; a plan only reads its result
+MORE_IN_FILE["optimizer/analysis/descent.py"] = {"optax"}
 
 
 @dataclass(frozen=True)
