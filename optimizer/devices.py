@@ -45,7 +45,6 @@ class Session:
         finally:
             self.active.remove(counter)
 
-
     def crowded(self) -> bool:
         """Whether compiled code should be dropped, before the process runs out of memory maps.
 

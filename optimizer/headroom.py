@@ -139,9 +139,7 @@ def by_node(program: Program, groups: Groups, curves: SpareCurves, most: Array) 
     return from_below(alone, replace(groups, point=points), curves, most)
 
 
-def from_above(
-    program: Program, groups: Groups, curves: SpareCurves, most: Array, plan: Plan, multipliers: Multipliers
-) -> Program:
+def from_above(program: Program, groups: Groups, curves: SpareCurves, most: Array, plan: Plan, multipliers: Multipliers) -> Program:
     """The restriction around a plan: its optimum holds the true needs of every group."""
     largest = by_template(program, most)
     at = typical_load(program, groups, plan, multipliers)

@@ -19,7 +19,11 @@ from optimizer.build.values import values
 from optimizer.program import Multipliers, Plan
 from optimizer.program.lagrangian import Gradient, lagrangian_gradient
 
-SUM_RULES = (re.compile(r"(scenarios\.cases)\..*\.probability"), re.compile(r"(workloads\..*\.origins)\.[^.]*"))
+SUM_RULES = (
+    re.compile(r"(scenarios\.cases)\..*\.probability"),
+    re.compile(r"(workloads\..*\.origins)\.[^.]*"),
+    re.compile(r"(offers\..*\.deliveries)\.\d+\.share"),
+)
 """Fields that must sum to one with their siblings: one moves, the others are rescaled."""
 
 

@@ -26,7 +26,7 @@ def _named(key: str) -> tuple[list[str], str]:
 def natural_step(key: str) -> tuple[float, str]:
     """(step, its name); a price is in its own unit, and what has no unit moves by one."""
     parts, name = _named(key)
-    if "origins" in parts[:-1]:
+    if "origins" in parts[:-1] or name == "share":
         return POINT, "0.01"
     for endings, step, said in UNITS:
         if name.endswith(endings):
@@ -39,7 +39,7 @@ def natural_step(key: str) -> tuple[float, str]:
 def allowed(key: str) -> tuple[float, float]:
     """The range in which a number of this field means something: a share beyond one or a PUE below one does not."""
     parts, name = _named(key)
-    of_whole = name.endswith(("_share", "probability", "_ratio")) or "origins" in parts[:-1]
+    of_whole = name.endswith(("_share", "probability", "_ratio")) or name == "share" or "origins" in parts[:-1]
     if of_whole or (parts[:2] == ["limits", "share"] and name in ("max", "min")):
         return 0.0, 1.0
     if name == "pue":

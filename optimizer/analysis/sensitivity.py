@@ -229,5 +229,3 @@ def _position(case: Case, built: Built, name: str) -> int:
     remedy = f"the nearest are {names}" if names else "leave --field out to see all fields"
     what = "is no number that the cost depends on smoothly (dates, names and edges of eligibility are steps: vary them with a sweep)"
     raise CaseError(str(case.file), name, what, remedy)
-
-

@@ -2,69 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from optimizer.build.acquisition_records import acquisition_records
 from optimizer.build.draft import Draft
 from optimizer.build.numbers import Array, Numbers
+from optimizer.build.orders import Orders
 from optimizer.build.parameters import ONE, Scaled
+from optimizer.build.parts import PartIndex, Parts, break_shape, part_index
 from optimizer.build.paths import UNIT_ROW, product
 from optimizer.build.placement import electricity_row
 from optimizer.build.pools import Pools
 from optimizer.build.records import AcquisitionRecord
 from optimizer.build.scenario_factors import price_factors
-from optimizer.economics.calendar import HOURS_PER_YEAR, Calendar, add_months
-from optimizer.economics.cashflow import LEASE, OWN, RESERVED, Cash, FlowShape, cash
-from optimizer.spec.resolved import Case, Offer
+from optimizer.economics.calendar import HOURS_PER_YEAR
+from optimizer.economics.cashflow import LEASE, OWN, RESERVED, BreakShape, Cash, break_fees, cash
+from optimizer.spec.resolved import Offer
 from optimizer.uncertainty.tree import SHARED
 
 OWNERSHIP = {"own": OWN, "lease": LEASE, "reserved_1y": RESERVED, "reserved_3y": RESERVED}
 
 
 @dataclass(frozen=True)
-class Orders:
-    """X orders: (offer, signing period) that deliver capacity for at least one whole period of the horizon."""
-
-    offers: tuple[Offer, ...]  # O: all that are signed
-    offer: np.ndarray  # int[X]
-    period: np.ndarray  # int[X], ascending
-    delivery: np.ndarray  # int[X], day offset
-    end: np.ndarray  # int[X], day offset
-    counted: np.ndarray  # bool[X, T]
-
-    @staticmethod
-    def of(case: Case, calendar: Calendar) -> Orders:
-        offers = tuple(o for o in case.offers.values() if not o.is_rent)
-        step, periods = calendar.horizon.months_per_period, calendar.periods
-        signing = np.arange(periods)[:, None] * step  # [T, 1], months since the start of the horizon
-        delivery_month = np.minimum(signing + np.array([o.lead_time_months for o in offers], int), periods * step)  # beyond H: never kept
-        end_month = delivery_month + np.array([o.months for o in offers], int)
-        day = calendar.month_day(int(end_month.max(initial=0)))
-        delivery, end = day[delivery_month], day[end_month]  # [T, O]
-        first = calendar.day[:-1, None]
-        never = 10**7
-        opens = np.array([-never if o.window_from is None else calendar.offset(o.window_from) for o in offers], int)
-        closes = np.array([never if o.window_until is None else calendar.offset(o.window_until) for o in offers], int)
-        there = np.array([calendar.offset(case.chips[o.chip].available_from) for o in offers], int)
-        counted = calendar.wholly_inside(delivery, end)
-        kept = (first >= opens) & (first <= closes) & (delivery >= there) & counted.any(axis=2)
-        period, offer = np.nonzero(kept)
-        return Orders(offers, offer, period, delivery[kept], end[kept], counted[kept])
-
-
-@dataclass(frozen=True)
 class AcquisitionIndex:
-    """Z acquisitions, ordered by decision node, then offer. O offers, S scenarios."""
+    """Z acquisitions, ordered by decision node, then orders before extensions, then signing period and offer. O offers, S scenarios."""
 
     offers: tuple[Offer, ...]
     offer: np.ndarray  # int[Z]
     period: np.ndarray  # int[Z], of signing
     decision: np.ndarray  # int[Z]
-    view: np.ndarray  # int[Z], the scenario of its branch; S for the expectation at a shared node
+    previous: np.ndarray  # int[Z], the acquisition that it extends; -1 for an order
+    view: np.ndarray  # int[Z], the scenario of the branch on which its price was signed; S for the expectation at a shared node
     pool: np.ndarray  # int[Z]
-    counted: np.ndarray  # bool[Z, T]
-    shape: FlowShape
+    ownership: np.ndarray  # int[Z]
+    counted: np.ndarray  # bool[Z, T], some of it counts as capacity
+    present: np.ndarray  # bool[Z, T], some of it is there at some time
+    delivered: np.ndarray  # bool[Z, T], some of it is delivered
+    useful: np.ndarray  # bool[Z, T], some of the whole contract counts as capacity
+    parts: PartIndex
+    breaks: BreakShape | None  # None: no contract has any
     weight: Scaled  # [Z], the probability of its branch; 1 at a shared node
     price: np.ndarray  # int[O], row at signing
     price_divisor: np.ndarray  # [O], 8766 for prices per year
@@ -81,7 +59,12 @@ class AcquisitionIndex:
     usable: np.ndarray  # int[O]
     available: np.ndarray  # int[O], row; the unit row where the bound is derived
     derived: np.ndarray  # bool[Z]
-    held: tuple[np.ndarray, np.ndarray]  # int[I]: (decision node, acquisition) of every entry of capacity
+    lot: np.ndarray  # int[O], position of the count of a lot; ZERO where it is not taken, and for offers of any count
+    is_lot: np.ndarray  # bool[O]
+    whole_lot: np.ndarray  # bool[O], all of it is taken
+    fee_usd: np.ndarray  # int[O], for a chip handed back at a break
+    fee_share: np.ndarray  # int[O], of the rent that is left
+    held: tuple[np.ndarray, np.ndarray, np.ndarray]  # int[I]: (decision node, acquisition, period) of every entry of capacity
 
     @property
     def acquisitions(self) -> int:
@@ -95,32 +78,38 @@ class Acquired:
     weight: Array  # [Z], probability of the branch
     cost: Array  # [Z], weighted present value per chip
     usable: Array  # [Z]
+    parts: Parts
 
 
 def acquisition_structure(draft: Draft, pools: Pools, orders: Orders) -> tuple[AcquisitionIndex, tuple[AcquisitionRecord, ...]]:
     case, calendar, tree, table = draft.case, draft.calendar, draft.tree, draft.table
     offers = orders.offers
-    bounds = np.searchsorted(orders.period, np.arange(calendar.periods + 1)).tolist()  # orders are sorted by period
-    per_node = [np.arange(bounds[t], bounds[t + 1]) for t in tree.period.tolist()]
-    order = np.concatenate([*per_node, np.zeros(0, int)])
-    decision = np.repeat(np.arange(tree.decisions), [len(x) for x in per_node])
-    offer, counted = orders.offer[order], orders.counted[order]
+    stage, decision, signed, previous = _columns(draft, orders)
+    offer = orders.offer[stage]
     ownership = np.array([OWNERSHIP[o.kind] for o in offers], int)[offer]
-    straight = case.end_value == "straight_line"
+    parts = part_index(orders, stage, ownership, calendar, table, case.end_value == "straight_line")
     scenario = tree.scenario[decision]
-    node, held, _ = tree.reach(decision, counted)
+    node, held, when = tree.reach(decision, orders.counted[stage])
     chips, places = [case.chips[o.chip] for o in offers], [case.places[o.place] for o in offers]
-    derived = np.array([o.available_chips is None for o in offers], bool)
+    is_lot = np.array([o.lot_chips is not None for o in offers], bool)
+    derived = ~is_lot & np.array([o.available_chips is None for o in offers], bool)
+    fees = [o.breaks for o in offers]
     first = calendar.first
     index = AcquisitionIndex(
         offers=offers,
         offer=offer,
-        period=orders.period[order],
+        period=orders.period[stage],
         decision=decision,
-        view=np.where(scenario == SHARED, tree.scenarios, scenario),
+        previous=previous,
+        view=np.where(signed == SHARED, tree.scenarios, signed),
         pool=pools.at((o.chip, o.place, False) for o in offers)[offer],
-        counted=counted,
-        shape=FlowShape.of(calendar, ownership, orders.delivery[order], orders.end[order], straight),
+        ownership=ownership,
+        counted=orders.counted[stage],
+        present=parts.mask(parts.present, len(stage)),
+        delivered=parts.mask(parts.shape.delivery, len(stage)),
+        useful=orders.useful[stage],
+        parts=parts,
+        breaks=break_shape(orders, stage, calendar) if (previous >= 0).any() else None,
         weight=Scaled(
             np.where(scenario == SHARED, ONE, draft.probability.position[scenario]),
             np.where(scenario == SHARED, 1.0, draft.probability.factor[scenario]),
@@ -140,9 +129,49 @@ def acquisition_structure(draft: Draft, pools: Pools, orders: Orders) -> tuple[A
         usable=table.all(o.usable_share for o in offers),
         available=np.array([UNIT_ROW if o.available_chips is None else draft.reader.row(o.available_chips, first) for o in offers], int),
         derived=derived[offer],
-        held=(node, held),
+        lot=table.all(o.lot_chips if o.take != "nothing" else None for o in offers),
+        is_lot=is_lot,
+        whole_lot=is_lot & np.array([o.take == "all" for o in offers], bool),
+        fee_usd=table.all(None if b is None else b.fee_usd_per_chip for b in fees),
+        fee_share=table.all(None if b is None else b.fee_share for b in fees),
+        held=(node, held, when),
     )
-    return index, _records(draft, orders, order, index)
+    return index, acquisition_records(draft, orders, stage, signed, index)
+
+
+def _columns(draft: Draft, orders: Orders) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """int[Z] each: the stage, the decision node, the scenario of the branch on which the contract was signed (SHARED: none) and the
+    acquisition that it extends, -1 for an order. An extension of an order that scenarios share is one acquisition per scenario if it is
+    decided after the reveal."""
+    tree, periods = draft.tree, draft.calendar.periods
+    orders_only = int((orders.previous < 0).sum())
+    bounds = np.searchsorted(orders.period[:orders_only], np.arange(periods + 1)).tolist()  # orders are sorted by period
+    per_node = [np.arange(bounds[t], bounds[t + 1]) for t in tree.period.tolist()]
+    stage = np.concatenate([*per_node, np.zeros(0, int)])
+    decision = np.repeat(np.arange(tree.decisions), [len(x) for x in per_node])
+    signed, previous = tree.scenario[decision], np.full(len(stage), -1)
+    if orders_only == len(orders.offer):
+        return stage, decision, signed, previous
+    after: dict[int, int] = {k: x for x, k in enumerate(orders.previous.tolist()) if k >= 0}  # the extension of a stage
+    more: list[tuple[int, int, int, int]] = []
+    for z, (x, branch) in enumerate(zip(stage.tolist(), signed.tolist(), strict=True)):
+        last = {branch: z}  # the acquisition before, by branch
+        while x in after:
+            x = after[x]
+            t = int(orders.decided[x])
+            splits = branch == SHARED and tree.reveal is not None and t >= tree.reveal
+            for s in range(tree.scenarios) if splits else (branch,):
+                before = last.get(s, last.get(branch, z))
+                last[s] = len(stage) + len(more)
+                more.append((x, int(tree.node_at[max(s, 0), t]), branch, before))
+    columns = [
+        np.concatenate([a, b]) for a, b in zip((stage, decision, signed, previous), np.array(more, int).reshape(-1, 4).T, strict=True)
+    ]
+    order = np.argsort(columns[1], kind="stable")  # orders stand before extensions already
+    place = np.empty(len(order), int)
+    place[order] = np.arange(len(order))
+    stage, decision, signed, previous = (column[order] for column in columns)
+    return stage, decision, signed, np.where(previous < 0, -1, place[previous])
 
 
 def acquisition_values(index: AcquisitionIndex, numbers: Numbers) -> Acquired:
@@ -152,65 +181,27 @@ def acquisition_values(index: AcquisitionIndex, numbers: Numbers) -> Acquired:
     base = rows[index.price] * rows[index.growth] / index.price_divisor[:, None]  # [O, T]
     price = (xp.concatenate([factor, expected]) * base)[index.view, index.offer, index.period]
     idle = (e[index.idle_kw] * e[index.pue] * 24.0 / 1000)[:, None] * rows[index.electricity]  # [O, T]
-    flows = cash(index.shape, price, e[index.upfront][index.offer], e[index.opex][index.offer], idle[index.offer], xp)
+    parts = index.parts.read(numbers, index.ownership)
+    flows = cash(parts.shape, price, e[index.upfront][index.offer], e[index.opex][index.offer], idle[index.offer], xp)
+    if index.breaks is not None:
+        fees = break_fees(index.breaks, price, e[index.fee_usd][index.offer], e[index.fee_share][index.offer])
+        flows = replace(flows, break_fee=fees)
     weight = index.weight.read(e)
     cost = weight * flows.present_value(numbers.start, numbers.mid, numbers.end)
-    return Acquired(price, flows, weight, cost, e[index.usable][index.offer])
+    return Acquired(price, flows, weight, cost, e[index.usable][index.offer], parts)
 
 
-def upper_bounds(index: AcquisitionIndex, need: Array, usable: Array, numbers: Numbers) -> Array:
-    """[Z]: available chips at signing, or derived: twice the most chips that demand could use, + 1 (case reference, section 8).
+def bounds(index: AcquisitionIndex, need: Array, acquired: Acquired, numbers: Numbers) -> tuple[Array, Array]:
+    """([Z], [Z]) lower and upper bounds of the chips signed (case reference, section 8). Upper: available chips at signing, the count of a
+    lot, or derived: twice the most chips that demand could use, + 1. An extension's is above that of its order, which bounds it.
     need [S, T, G]: chips that all eligible demand would need; at a shared node the largest over the scenarios."""
-    xp = numbers.xp
-    stated = numbers.rows[index.available][index.offer, index.period]
-    if not index.derived.any():
-        return stated
-    views = xp.concatenate([need, xp.max(need, axis=0)[None]])  # [S + 1, T, G]
-    most = xp.max(views[index.view, :, index.pool] * index.counted, axis=1)
-    return xp.where(index.derived, 2.0 * most / usable + 1.0, stated)
-
-
-def _records(draft: Draft, orders: Orders, order: np.ndarray, index: AcquisitionIndex) -> tuple[AcquisitionRecord, ...]:
-    calendar, tree = draft.calendar, draft.tree
-    names = [*(s.name for s in draft.case.scenarios), None]  # SHARED = -1: None
-    of_order = []  # what the branches of one order share
-    present = calendar.overlap_days(orders.delivery, orders.end) > 0
-    columns = (orders.offer, orders.period, calendar.period_at(orders.delivery))
-    for o, t, delivered, counts, stands in zip(*(c.tolist() for c in columns), orders.counted, present, strict=True):
-        offer, signed = orders.offers[o], calendar.first_day[t]
-        delivery = add_months(signed, offer.lead_time_months)
-        end = add_months(delivery, offer.months)
-        of_order.append((offer, signed, t, delivery, end, delivered, _periods(counts), _periods(stands)))
-    records = []
-    places = (order, index.pool, index.decision, tree.scenario[index.decision])
-    for z, (x, pool, decision, own) in enumerate(zip(*(p.tolist() for p in places), strict=True)):
-        offer, signed, t, delivery, end, delivered, counts, stands = of_order[x]
-        scenario = names[own]
-        records.append(
-            AcquisitionRecord(
-                index=z,
-                name=f"{offer.name} @{signed}" + (f" [{scenario}]" if scenario else ""),
-                offer=offer.name,
-                kind=offer.kind,
-                chip=offer.chip,
-                place=offer.place,
-                pool=pool,
-                decision=decision,
-                scenario=scenario,
-                period=t,
-                signing_date=signed,
-                delivery_date=delivery,
-                end_date=end,
-                delivery_period=delivered,
-                counted=counts,
-                present=stands,
-                usable_share=offer.usable_share.value,
-                bound="derived" if offer.available_chips is None else "available_chips",
-                assumed=offer.assumed,
-            )
-        )
-    return tuple(records)
-
-
-def _periods(mask: np.ndarray) -> tuple[int, ...]:
-    return tuple(np.nonzero(mask)[0].tolist())
+    xp, e, offer = numbers.xp, numbers.e, index.offer
+    lot = e[index.lot][offer]
+    upper = xp.where(index.is_lot[offer], lot, numbers.rows[index.available][offer, index.period])
+    if index.derived.any():
+        views = xp.concatenate([need, xp.max(need, axis=0)[None]])  # [S + 1, T, G]
+        there = acquired.parts.counted  # of one chip; a later stage of its contract counts where this one does not
+        asked = views[index.view, :, index.pool] * index.useful / xp.where(there > 0, there, 1.0)
+        upper = xp.where(index.derived, 2.0 * xp.max(asked, axis=1) / acquired.usable + 1.0, upper)
+    order = index.previous < 0
+    return xp.where(index.whole_lot[offer] & order, lot, 0.0), xp.where(order, upper, 2.0 * upper + 1.0)

@@ -16,23 +16,23 @@ from optimizer.build.draft import Draft
 from optimizer.build.existing import ExistingFlows, ExistingIndex
 from optimizer.build.numbers import Array, Numbers
 from optimizer.build.parameters import ZERO
-from optimizer.build.paths import padded
-from optimizer.build.records import LimitRecord
+from optimizer.build.paths import UNIT_ROW, padded
+from optimizer.build.records import AcquisitionRecord, LimitRecord
 from optimizer.build.selectors import selects_offer
 from optimizer.build.shares import UNITS, ShareIndex, coefficient, existing_excess, held_mask
 from optimizer.economics.cashflow import OWN
 from optimizer.spec.resolved import Selector
 from optimizer.uncertainty.tree import SHARED, Tree
 
-POWER, COUNT, CAPEX, SHARE = 0, 1, 2, 3
-"""What a coefficient is: MW per chip, 1, dollars per chip, a share's."""
+POWER, COUNT, CAPEX, SHARE, DELIVERED, BREAK = 0, 1, 2, 3, 4, 5
+"""What a coefficient is: MW per chip, 1, dollars per chip, a share's, what is delivered of a chip in the period, 1 or -1."""
 
 
 @dataclass(frozen=True)
 class LimitIndex:
     """L rows, J coefficients sorted by row."""
 
-    kind: np.ndarray  # int[L], POWER | COUNT | CAPEX | SHARE
+    kind: np.ndarray  # int[L], POWER | COUNT | CAPEX | SHARE | DELIVERED | BREAK
     period: np.ndarray  # int[L]
     share: np.ndarray  # int[L], index into the share rows; 0 for other kinds
     path: np.ndarray  # int[L, M], rows of the path table whose least is the right-hand side before the existing fleet
@@ -40,6 +40,7 @@ class LimitIndex:
     fleet: np.ndarray  # [L, E], 1 where the existing fleet takes of the limit (power)
     row: np.ndarray  # int[J]
     acquisition: np.ndarray  # int[J]
+    sign: np.ndarray  # [J], -1 for what a row of a break stands below; else 1
 
     @property
     def limits(self) -> int:
@@ -53,6 +54,7 @@ class LimitIndex:
             *(getattr(self, name)[rows] for name in ("kind", "period", "share", "path", "number", "fleet")),
             row=number[self.row[entries]],
             acquisition=self.acquisition[entries],
+            sign=self.sign[entries],
         )
 
 
@@ -68,7 +70,7 @@ class _Row:
 
 
 def limit_structure(
-    draft: Draft, index: AcquisitionIndex, existing: ExistingIndex, shares: ShareIndex
+    draft: Draft, index: AcquisitionIndex, acquisitions: tuple[AcquisitionRecord, ...], existing: ExistingIndex, shares: ShareIndex
 ) -> tuple[LimitIndex, tuple[LimitRecord, ...]]:
     """All rows, those without columns included: `drop_satisfied` judges them once the numbers can be read."""
     found = [
@@ -77,6 +79,7 @@ def limit_structure(
         *_capex(draft, index),
         *_totals(draft, index),
         *_signed_shares(draft, index, shares),
+        *_breaks(draft, acquisitions),
     ]
     longest = max((len(r.path) for r in found), default=0)
     fleet = np.zeros((len(found), len(existing.fleets)))
@@ -91,6 +94,12 @@ def limit_structure(
         fleet=fleet,
         row=np.repeat(np.arange(len(found)), [len(r.columns) for r in found]),
         acquisition=np.concatenate([*(r.columns for r in found), np.zeros(0, int)]),
+        sign=np.concatenate(
+            [
+                *(np.where(np.arange(len(r.columns)) == 1, -1.0, 1.0) if r.kind == BREAK else np.ones(len(r.columns)) for r in found),
+                np.zeros(0),
+            ]
+        ),
     )
     return limits, tuple(replace(r.record, index=i) for i, r in enumerate(found))
 
@@ -100,7 +109,9 @@ def limit_coefficients(limits: LimitIndex, index: AcquisitionIndex, shares: Shar
     xp, e = numbers.xp, numbers.e
     z, kind, t = limits.acquisition, limits.kind[limits.row], limits.period[limits.row]
     megawatt = (e[index.provisioned_kw] * e[index.pue] / 1000)[index.offer]
-    values = xp.where(kind == POWER, megawatt[z], xp.where(kind == CAPEX, acquired.price[z], xp.ones(len(z))))
+    parts, delivered = acquired.parts, acquired.parts.shape.delivery[z, t]
+    values = xp.where(kind == POWER, megawatt[z] * parts.present[z, t], xp.where(kind == CAPEX, acquired.price[z] * delivered, limits.sign))
+    values = xp.where(kind == DELIVERED, delivered, values)
     if not shares.rows:
         return values
     return xp.where(kind == SHARE, coefficient(shares, index, acquired, limits.share[limits.row], z, t, numbers), values)
@@ -112,7 +123,7 @@ def limit_upper(limits: LimitIndex, shares: ShareIndex, flows: ExistingFlows, nu
     level = xp.min(numbers.rows[limits.path, limits.period[:, None]], axis=1, initial=np.inf)
     used = xp.sum(limits.fleet * xp.swapaxes(flows.power_mw, 0, 1)[limits.period], axis=1)
     total = limits.number != ZERO
-    upper = xp.where(total, numbers.e[limits.number], level - used)
+    upper = xp.where(total, numbers.e[limits.number], xp.where(limits.kind == BREAK, 0.0, level - used))
     size = xp.where(total, numbers.e[limits.number], level + used)
     if not shares.rows:
         return upper, size
@@ -136,14 +147,14 @@ def drop_satisfied(
 
 # one subject each ---------------------------------------------------------------------------------------------------------------
 def _power(draft: Draft, index: AcquisitionIndex, existing: ExistingIndex) -> Iterator[_Row]:
-    owned = index.shape.ownership == OWN
+    owned = index.ownership == OWN
     for name, place in draft.case.places.items():
         if not place.is_site or place.power_mw is None:
             continue
         rows = draft.reader.least_rows(place.power_mw)
         here = owned & np.array([o.place == name for o in index.offers], bool)[index.offer]
         fleet = tuple(i for i, f in enumerate(existing.fleets) if f.place == name and f.ownership == "own")
-        for nodes, columns in _groups(draft.tree, index, (index.shape.overlap > 0) & here[:, None]):
+        for nodes, columns in _groups(draft.tree, index, index.present & here[:, None]):
             yield _row(draft, "site_power", name, "max", nodes, columns, rows, POWER, unit="MW", place=name, fleet=fleet)
 
 
@@ -151,15 +162,15 @@ def _supply(draft: Draft, index: AcquisitionIndex) -> Iterator[_Row]:
     for limit in draft.case.supply:
         chosen = _chosen(draft, index, limit.selector)
         rows = [draft.reader.row(limit.max_chips, draft.calendar.mid)]
-        for nodes, columns in _groups(draft.tree, index, (index.shape.delivery > 0) & chosen[:, None]):
-            yield _row(draft, "supply", limit.name, "max", nodes, columns, rows, COUNT, unit="chips")
+        for nodes, columns in _groups(draft.tree, index, index.delivered & chosen[:, None]):
+            yield _row(draft, "supply", limit.name, "max", nodes, columns, rows, DELIVERED, unit="chips")
 
 
 def _capex(draft: Draft, index: AcquisitionIndex) -> Iterator[_Row]:
     for limit in draft.case.capex:
-        chosen = _chosen(draft, index, limit.selector) & (index.shape.ownership == OWN)
+        chosen = _chosen(draft, index, limit.selector) & (index.ownership == OWN)
         rows = [draft.reader.row(limit.max_usd, draft.calendar.mid)]
-        for nodes, columns in _groups(draft.tree, index, (index.shape.delivery > 0) & chosen[:, None]):
+        for nodes, columns in _groups(draft.tree, index, index.delivered & chosen[:, None]):
             yield _row(draft, "capex", limit.name, "max", nodes, columns, rows, CAPEX, unit="USD")
 
 
@@ -169,7 +180,7 @@ def _totals(draft: Draft, index: AcquisitionIndex) -> Iterator[_Row]:
         if offer.available_chips_total is None:
             continue
         number = draft.table.at(offer.available_chips_total)
-        for nodes, columns in _groups(draft.tree, index, (index.offer == o)[:, None] & last):
+        for nodes, columns in _groups(draft.tree, index, ((index.offer == o) & (index.previous < 0))[:, None] & last):
             if len(columns):
                 yield _row(draft, "total", offer.name, "max", nodes, columns, [0], COUNT, unit="chips", place=offer.place, number=number)
 
@@ -180,6 +191,17 @@ def _signed_shares(draft: Draft, index: AcquisitionIndex, shares: ShareIndex) ->
             for nodes, columns in _groups(draft.tree, index, held_mask(index, limit)):
                 row = [int(shares.bound[k])]
                 yield _row(draft, "share", limit.name, bound, nodes, columns, row, SHARE, unit=UNITS[limit.basis], share=k)
+
+
+def _breaks(draft: Draft, acquisitions: tuple[AcquisitionRecord, ...]) -> Iterator[_Row]:
+    """What is extended beyond a break is no more than what stood before it."""
+    for a in acquisitions:
+        if a.extends >= 0:
+            period = int(draft.tree.period[a.decision])
+            record = LimitRecord(
+                -1, f"break {a.name}", "break", a.offer, "max", period, (a.decision,), a.scenario, "chips", a.place, (), False
+            )
+            yield _Row(record, BREAK, np.array([a.index, a.extends]), [UNIT_ROW])
 
 
 def _chosen(draft: Draft, index: AcquisitionIndex, selector: Selector) -> np.ndarray:

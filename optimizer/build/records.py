@@ -19,6 +19,7 @@ CATEGORIES = (
     "energy",
     "lease",
     "reserved",
+    "break_fee",
     "on_demand",
     "spot",
     "existing",
@@ -121,8 +122,18 @@ class PairRecord:
 
 
 @dataclass(frozen=True)
+class PartRecord:
+    """What of an acquisition comes on one date and ends on one date."""
+
+    share: float  # of the count
+    delivery_date: date  # of an extension the break after which it stands
+    end_date: date
+    counted: tuple[int, ...]  # periods in which it is capacity
+
+
+@dataclass(frozen=True)
 class AcquisitionRecord:
-    """An offer signed at a decision node (case reference, section 3)."""
+    """An offer signed at a decision node, or a contract with breaks extended there beyond one (case reference, section 3)."""
 
     index: int
     name: str
@@ -132,17 +143,22 @@ class AcquisitionRecord:
     place: str
     pool: int
     decision: int
-    scenario: str | None  # None: signed under all scenarios
-    period: int  # signed on its first day
+    scenario: str | None  # None: decided under all scenarios
+    period: int  # the contract is signed on its first day
     signing_date: date
-    delivery_date: date
-    end_date: date
+    delivery_date: date  # of the first part; of an extension the break after which it stands
+    end_date: date  # of the last part; the next break where there is one
     delivery_period: int
-    counted: tuple[int, ...]  # periods wholly inside [delivery, end): capacity
-    present: tuple[int, ...]  # periods that overlap it: cost and power
+    counted: tuple[int, ...]  # periods wholly inside [delivery, end) of a part: capacity
+    present: tuple[int, ...]  # periods that overlap a part: cost and power
     usable_share: float
-    bound: str  # available_chips | derived
+    bound: str  # available_chips | lot_chips | derived
     assumed: bool
+    parts: tuple[PartRecord, ...]  # at least one
+    extends: int  # index of the acquisition that it extends; -1: it is an order
+    decision_date: date  # that of signing, or the day on which an extension is decided
+    signed_scenario: str | None  # the branch on which the contract, and with it the price, was signed
+    contract_end: date  # of the last part, if every break is passed
 
 
 @dataclass(frozen=True)
@@ -176,8 +192,8 @@ class LimitRecord:
 
     index: int
     name: str
-    kind: str  # site_power | supply | capex | total | share
-    limit: str  # the site, the limit's name in the file, or the offer (total)
+    kind: str  # site_power | supply | capex | total | share | break
+    limit: str  # the site, the limit's name in the file, or the offer (total, break)
     bound: str  # max | min
     period: int  # of a total: the last period
     decisions: tuple[int, ...]

@@ -95,7 +95,10 @@ def share_structure(
 
 def held_mask(index: AcquisitionIndex, limit: ShareLimit) -> np.ndarray:
     """bool[Z, T]: where an acquisition weighs in the share: periods in which it counts, or (spend) in which it costs."""
-    return index.counted if limit.basis != "spend" else (index.shape.overlap > 0) | (index.shape.delivery > 0)
+    if limit.basis != "spend":
+        return index.counted
+    paid = index.present | index.delivered
+    return paid if index.breaks is None else paid | (index.breaks.count != 0)
 
 
 def coefficient(
@@ -103,9 +106,9 @@ def coefficient(
 ) -> Array:
     """[...]: what one chip of acquisition z adds to the left side of share row k in period t (k, z, t int[...])."""
     xp, basis, offer = numbers.xp, shares.basis[k], index.offer[z]
-    petaflops = (numbers.e[index.tflops] / 1000)[offer]
+    petaflops, counted = (numbers.e[index.tflops] / 1000)[offer], acquired.parts.counted[z, t]
     spend = acquired.cash.spend()[z, t]
-    weight = xp.where(basis == COMPUTE, petaflops, xp.where(basis == CHIPS, xp.ones(len(z)), spend))
+    weight = xp.where(basis == COMPUTE, petaflops * counted, xp.where(basis == CHIPS, counted, spend))
     return shares.sign[k] * (shares.member_offer[k, offer] - numbers.rows[shares.bound[k], t]) * weight
 
 

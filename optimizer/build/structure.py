@@ -8,12 +8,13 @@ from types import ModuleType
 
 import numpy as np
 
-from optimizer.build.acquisitions import AcquisitionIndex, Orders, acquisition_structure
+from optimizer.build.acquisitions import AcquisitionIndex, acquisition_structure
 from optimizer.build.demand import DemandIndex, demand_structure
 from optimizer.build.draft import Draft
 from optimizer.build.existing import ExistingIndex, counted_periods, existing_structure, existing_values
 from optimizer.build.limits import LimitIndex, drop_satisfied, limit_structure
 from optimizer.build.numbers import Array, Numbers
+from optimizer.build.orders import Orders
 from optimizer.build.parameters import Parameters, Scaled
 from optimizer.build.paths import PathTable
 from optimizer.build.placement import PairIndex, pair_structure
@@ -140,7 +141,7 @@ def structure_of(case: Case) -> tuple[Structure, Parameters]:
     acquisition, acquisition_records = acquisition_structure(draft, pools, orders)
     tflops = table.all(c.chip.bf16_dense_tflops for c in pools.candidates)
     share, sides = share_structure(draft, acquisition, existing, rent, tflops)
-    all_limits, limit_records = limit_structure(draft, acquisition, existing, share)
+    all_limits, limit_records = limit_structure(draft, acquisition, acquisition_records, existing, share)
 
     parameters, paths = table.parameters(), draft.reader.paths()
     numbers = Numbers.of(parameters.values, paths, rate, calendar, draft.cells, np)

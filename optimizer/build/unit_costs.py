@@ -42,13 +42,14 @@ def unit_costs(structure: Structure, theta: Array, xp: ModuleType = np) -> UnitC
     last = (np.arange(structure.tree.periods) == structure.tree.periods - 1).astype(float)
     hired = cash.contract + cash.upfront
     hired_present = cash.contract * mid + cash.upfront * start
-    lease, reserved = ((index.shape.ownership == kind).astype(float)[:, None] for kind in (LEASE, RESERVED))
+    lease, reserved = ((index.ownership == kind).astype(float)[:, None] for kind in (LEASE, RESERVED))
     nominal = {
         "purchase": cash.purchase,
         "operations": cash.operations,
         "energy": cash.energy,
         "lease": hired * lease,
         "reserved": hired * reserved,
+        "break_fee": cash.break_fee,
         "end_value": cash.end_value[:, None] * last,
     }
     present = {
@@ -57,6 +58,7 @@ def unit_costs(structure: Structure, theta: Array, xp: ModuleType = np) -> UnitC
         "energy": cash.energy * mid,
         "lease": hired_present * lease,
         "reserved": hired_present * reserved,
+        "break_fee": cash.break_fee * start,
         "end_value": cash.end_value[:, None] * last * numbers.end,
     }
     flows = existing_values(structure.existing_index, numbers)

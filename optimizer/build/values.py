@@ -10,7 +10,7 @@ from types import ModuleType
 
 import numpy as np
 
-from optimizer.build.acquisitions import acquisition_values, upper_bounds
+from optimizer.build.acquisitions import acquisition_values, bounds
 from optimizer.build.demand import demand_values
 from optimizer.build.existing import existing_cost, existing_values
 from optimizer.build.limits import limit_coefficients, limit_upper
@@ -42,6 +42,9 @@ def values(structure: Structure, theta: Array, xp: ModuleType = np) -> dict[str,
     window_work = xp.where(s.run.inside, work[:, None, :], 0.0)  # [S, T, K]
     need = chips_needed(s.pair_index, s.demand, demand.served, demand.deferrable, window_work, placement.capacity, n)
 
+    least, most = bounds(s.acquisition, need, acquired, n)
+    _, order, when = s.acquisition.held
+
     standing = s.existing_index.pool >= 0
     base = n.segment_sum(flows.usable[standing], s.existing_index.pool[standing], pools)  # [G, T]
     state = xp.concatenate([xp.swapaxes(base, 0, 1), side.base], axis=1)  # [T, G + K]
@@ -61,9 +64,9 @@ def values(structure: Structure, theta: Array, xp: ModuleType = np) -> dict[str,
 
     return {
         "acquisition_cost": acquired.cost,
-        "acquisition_lower": xp.zeros(len(s.acquisitions)),
-        "acquisition_upper": upper_bounds(s.acquisition, need, acquired.usable, n),
-        "held_matrix": xp.concatenate([acquired.usable[s.acquisition.held[1]], side.held]),
+        "acquisition_lower": least,
+        "acquisition_upper": most,
+        "held_matrix": xp.concatenate([acquired.usable[order] * acquired.parts.counted[order, when], side.held]),
         "held_base": state[tree.period],
         "limit_matrix": limit_coefficients(s.limit, s.acquisition, s.share, acquired, n),
         "limit_lower": xp.full(len(s.limits), -np.inf),

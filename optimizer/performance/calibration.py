@@ -68,9 +68,7 @@ def log_tpot(log_value: Any, points: MeasuredPoints, index: Efficiency, older_at
     return xp.log(tpot_s(step, batch, xp)) + points.older * log_value[older_at], batch
 
 
-def fit(
-    points: MeasuredPoints, weights: np.ndarray, sigma: float | np.ndarray = SIGMA, priors: Mapping[str, Normal] | None = None
-) -> Fit:
+def fit(points: MeasuredPoints, weights: np.ndarray, sigma: float | np.ndarray = SIGMA, priors: Mapping[str, Normal] | None = None) -> Fit:
     """One fit per row of `weights` [F, n] (1: used, 0: left out). `sigma` scalar or [n]; `priors` by name replace the stated ones.
 
     Raises ValueError: a weight or sigma out of range, a fit that did not reach a stationary point.

@@ -4,19 +4,21 @@ Independent of the program's cost arrays: quantities come from the plan's values
 case (`case_prices`), dates from the records. The table's `expected_present_value_usd` adds up to the certified objective; when it
 does not, one of the two has read docs/case_reference.md wrongly.
 
-Categories: purchase, operations, energy (idle and load), lease, reserved, on_demand, spot, existing, unserved, share_excess, end_value.
+Categories: purchase, operations, energy (idle and load), lease, reserved, break_fee, on_demand, spot, existing, unserved, share_excess,
+end_value.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optimizer.build.records import AcquisitionRecord
+from optimizer.build.records import AcquisitionRecord, PartRecord
 from optimizer.build.structure import Structure
 from optimizer.economics.calendar import DAYS_PER_YEAR, FOREVER_AGO
 from optimizer.economics.cashflow import LEASE, OWN, RESERVED, Cash, FlowShape, cash
@@ -116,19 +118,29 @@ def total_usd(cost: pd.DataFrame) -> float:
 
 
 def order_flows(prices: CasePrices, signed: Sequence[AcquisitionRecord]) -> tuple[Array, Cash]:
-    """(P [Z], nominal dollars per chip or chip-hour; cash flows per chip) of some orders."""
+    """(P, nominal dollars per chip or chip-hour; cash flows per chip of the part) of every part of some orders, in their order. What is
+    paid up front is in the part of the order, also where breaks cut the contract; fees of breaks are not here (`break_fees`)."""
     case, calendar = prices.case, prices.calendar
-    offers = [case.offers[a.offer] for a in signed]
-    at_signing = {key: prices.price_at_signing(case.offers[key[0]], key[1]) for key in {(a.offer, a.scenario) for a in signed}}
+    of = parts_of(signed)
+    offers = [case.offers[a.offer] for a, _ in of]
+    at_signing = {key: prices.price_at_signing(case.offers[key[0]], key[1]) for key in {(a.offer, a.signed_scenario) for a in signed}}
     idle = {(o.chip, o.place): prices.idle_usd_per_chip_day(o.chip, o.place) for o in offers}
-    price = np.array([at_signing[a.offer, a.scenario][a.period] for a in signed])
+    price = np.array([at_signing[a.offer, a.signed_scenario][a.period] for a, _ in of])
+    start = np.array([calendar.offset(part.delivery_date) for _, part in of], int)
     shape = FlowShape.of(
         calendar,
-        np.array([OWNERSHIP[a.kind] for a in signed], int),
-        np.array([calendar.offset(a.delivery_date) for a in signed], int),
-        np.array([calendar.offset(a.end_date) for a in signed], int),
+        np.array([OWNERSHIP[a.kind] for a, _ in of], int),
+        start,
+        np.array([calendar.offset(part.end_date) for _, part in of], int),
         case.end_value == "straight_line",
     )
+    with_breaks = np.array([o.breaks is not None for o in offers], bool)
+    if with_breaks.any():  # the term is paid for as a whole, by its first stage
+        term_end = np.array([min(calendar.offset(a.contract_end), int(calendar.day[-1])) for a, _ in of], int)
+        whole = shape.delivery * calendar.overlap_days(start, term_end).sum(axis=1)[:, None]
+        extends = np.array([a.extends >= 0 for a, _ in of], bool)
+        paid = np.where(extends[:, None], 0.0, np.where(with_breaks[:, None], whole, shape.prepaid_days))
+        shape = replace(shape, prepaid_days=paid)
     flows = cash(
         shape,
         price,
@@ -139,15 +151,61 @@ def order_flows(prices: CasePrices, signed: Sequence[AcquisitionRecord]) -> tupl
     return price, flows
 
 
+def parts_of(signed: Sequence[AcquisitionRecord]) -> list[tuple[AcquisitionRecord, PartRecord]]:
+    """Every part of some orders, in their order."""
+    return [(a, part) for a in signed for part in a.parts]
+
+
+def part_counts(signed: Sequence[AcquisitionRecord], z: Array) -> Array:
+    """Chips of every part of some orders, in the order of `parts_of`."""
+    return np.array([z[a.index] * part.share for a, part in parts_of(signed)], float)
+
+
+@dataclass(frozen=True)
+class BreakFee:
+    """What is paid for handing back chips at one break: on the branch `scenario` (None: in all scenarios), by the holder of `order`."""
+
+    order: AcquisitionRecord  # what stood before the break
+    scenario: str | None
+    period: int
+    chips: float
+    nominal_usd: float
+
+
+def break_fees(prices: CasePrices, structure: Structure, z: Array) -> list[BreakFee]:
+    """One entry per break inside the horizon and branch, with the chips that are not extended."""
+    found = []
+    for a in structure.acquisitions:
+        if a.extends < 0:
+            continue
+        before, chips = structure.acquisitions[a.extends], float(z[a.extends] - z[a.index])
+        period = int(prices.calendar.period_at(np.array(prices.calendar.offset(a.delivery_date))))
+        found.append(BreakFee(before, a.scenario, period, chips, chips * break_fee_usd_per_chip(prices, a)))
+    return found
+
+
+def break_fee_usd_per_chip(prices: CasePrices, extension: AcquisitionRecord, day: date | None = None) -> float:
+    """Nominal dollars for a chip that is handed back at the break at which the extension begins, or at another `day` of its contract."""
+    offer = prices.case.offers[extension.offer]
+    assert offer.breaks is not None
+    if offer.breaks.fee_usd_per_chip is not None:
+        return offer.breaks.fee_usd_per_chip.value
+    if offer.breaks.fee_share is None:
+        return 0.0
+    hourly = float(prices.price_at_signing(offer, extension.signed_scenario)[extension.period])
+    left = (extension.contract_end - (day or extension.delivery_date)).days
+    return offer.breaks.fee_share.value * hourly * 24 * left
+
+
 def _orders(ledger: Ledger, z: Array) -> None:
-    """Purchases, operations and idle energy of owned chips, leases and reservations, credit at the end of the horizon."""
+    """Purchases, operations and idle energy of owned chips, leases and reservations, fees of breaks, credit at the end of the horizon."""
     prices, case = ledger.prices, ledger.structure.case
     signed = [a for a in ledger.structure.acquisitions if z[a.index] != 0]
     scenario_index = {s.name: i for i, s in enumerate(case.scenarios)}
     groups: dict[tuple[str, str | None], int] = {}
-    group = np.array([groups.setdefault((a.offer, a.scenario), len(groups)) for a in signed], int)
+    group = np.array([groups.setdefault((a.offer, a.scenario), len(groups)) for a in signed for _ in a.parts], int)
     _, flows = order_flows(prices, signed)
-    count = z[[a.index for a in signed]]
+    count = part_counts(signed, z)
 
     def of_group(per_chip: Array) -> Array:
         """[groups, T], nominal dollars."""
@@ -171,6 +229,12 @@ def _orders(ledger: Ledger, z: Array) -> None:
         for category, nominal, discount in booked:
             word = hired if category == "contract" else category
             ledger.book(word, name, offer.place, nominal[index], discount, _assumed(ledger, name, word), branch)
+    handed_back: dict[tuple[str, str | None], Array] = {}
+    for fee in break_fees(prices, ledger.structure, z):
+        handed_back.setdefault((fee.order.offer, fee.scenario), np.zeros(prices.calendar.periods))[fee.period] += fee.nominal_usd
+    for (name, scenario), nominal in handed_back.items():
+        branch = -1 if scenario is None else scenario_index[scenario]
+        ledger.book("break_fee", name, case.offers[name].place, nominal, start, _assumed(ledger, name, "break_fee"), branch)
 
 
 def _assumed(ledger: Ledger, name: str, category: str) -> bool:
@@ -179,6 +243,8 @@ def _assumed(ledger: Ledger, name: str, category: str) -> bool:
     offer, place, chip = case.offers[name], case.places[case.offers[name].place], case.chips[case.offers[name].chip]
     if category == "energy":
         return any_assumed(place.electricity_usd_per_mwh, place.pue, chip.idle_power_kw_per_chip)
+    if category == "break_fee" and offer.breaks is not None and offer.breaks.fee_usd_per_chip is not None:
+        return offer.assumed or any_assumed(offer.breaks.fee_usd_per_chip)
     return offer.assumed or any_assumed(offer.opex_usd_per_chip_year if category == "operations" else offer.price)
 
 

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TEXT = frozenset(
-    "period scenario category place provider source offer kind chip mode block workload origin run unit name limit set_by price_unit "
+    "period scenario category place provider source offer order kind chip mode block workload origin run unit name limit set_by price_unit "
     "first_period last_period min_chips_held slices_held one_place_and_chip precision binds pinned_by".split()
 )
-DATES = frozenset({"signing_date", "delivery_date", "end_date", "last_end_date"})
+DATES = frozenset({"signing_date", "decision_date", "delivery_date", "end_date", "last_end_date"})
 FLAGS = frozenset({"assumed", "preemptible", "binding", "expert_parallel"})
 """All other columns are numbers, with the unit at the end of the name or in the column `unit`."""
 

@@ -51,6 +51,8 @@ def _short(structure: Structure, record: LimitRecord, amount: float) -> str:
         return f"the budget {record.limit} is short by {by} {when}"
     if record.kind == "total":
         return f"offer {record.limit} is short by {by} over the horizon"
+    if record.kind == "break":
+        return f"more of {record.limit} is extended than is held before the break, by {by}, decided {when}"
     if record.kind == "available":
         return f"offer {record.limit} is short by {by} when signed {when}"
     verb = "exceeds its maximum" if record.bound == "max" else "misses its minimum"

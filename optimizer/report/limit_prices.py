@@ -39,8 +39,9 @@ COLUMNS = (
     "excess",
     "set_by",
 )
-"""kind: site_power, supply, capex, total, share (of what is signed), share_of_total, capacity (a pool in a period), available_chips (of an
-offer at signing), available_rent; rows of the last two stand only where they bind. limit_value, used and slack are in `unit`; at_stake_usd
+"""kind: site_power, supply, capex, total, share (of what is signed), break (no more is extended than was held), share_of_total, capacity
+(a pool in a period), available_chips (of an offer at signing, or the count of a lot), available_rent; rows of the last two stand only where
+they bind. limit_value, used and slack are in `unit`; at_stake_usd
 is the price times the size of the row's terms; `excess` is what a priced share limit is exceeded by; `set_by` names fields of the case."""
 
 TIGHT = 1e-6
@@ -68,8 +69,9 @@ def _limits(structure: Structure, program: Program, values: Values, multipliers:
         price = max(0.0, -float(multipliers.limit[at]))
         slack = upper - float(used[at])
         whole = max(abs(upper), float(size[at]))
+        stake = 0.0 if record.kind == "break" else price * whole  # of a break nothing is for sale
         rows.append((record.kind, record.name, record.limit, record.place or "", name, record.scenario or ALL, record.unit, price,
-                     price * whole, upper, float(used[at]), slack, bool(slack <= TIGHT * whole), 0.0, " ".join(record.keys)))  # fmt: skip
+                     stake, upper, float(used[at]), slack, bool(slack <= TIGHT * whole), 0.0, " ".join(record.keys)))  # fmt: skip
     return rows
 
 
@@ -130,7 +132,8 @@ def _available_chips(structure: Structure, program: Program, values: Values, mul
     for at in np.nonzero(full)[0].tolist():
         price = max(0.0, -float(reduced[at]))
         record, offer = structure.acquisitions[at], structure.case.offers[structure.acquisitions[at].offer]
-        keys = " ".join(quantity.key for quantity in offer.available_chips.values) if offer.available_chips else ""
+        stated = offer.available_chips.values if offer.available_chips else (offer.lot_chips,) if offer.lot_chips else ()
+        keys = " ".join(quantity.key for quantity in stated)
         rows.append(("available_chips", record.name, record.offer, record.place, structure.periods[record.period].name,
                      record.scenario or ALL, "chips", price, price * float(upper[at]), float(upper[at]), float(values.z[at]),
                      float(upper[at] - values.z[at]), True, 0.0, keys))  # fmt: skip

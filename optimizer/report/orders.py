@@ -10,7 +10,7 @@ import numpy as np
 from optimizer.build.records import AcquisitionRecord
 from optimizer.build.structure import Structure
 from optimizer.program.program import Plan as Values
-from optimizer.report.accounting import ALL, by_scenario, order_flows
+from optimizer.report.accounting import ALL, break_fee_usd_per_chip, break_fees, by_scenario, order_flows, part_counts, parts_of
 from optimizer.report.case_prices import Array, CasePrices
 from optimizer.report.frames import frame
 
@@ -22,11 +22,13 @@ SMALLEST = 1e-9
 
 ACQUISITION_COLUMNS = (
     "offer",
+    "order",
     "kind",
     "chip",
     "place",
     "provider",
     "signing_date",
+    "decision_date",
     "delivery_date",
     "end_date",
     "scenario",
@@ -61,32 +63,43 @@ def orders_of(structure: Structure, z: Array) -> list[AcquisitionRecord]:
 
 
 def acquisitions_table(structure: Structure, values: Values) -> pd.DataFrame:
-    """One row per order; scenario '' is signed in all scenarios. price_at_signing_usd: per chip (own) or per chip-hour."""
+    """One row per order and delivery; scenario '' is decided in all scenarios. price_at_signing_usd: per chip (own) or per chip-hour.
+
+    A contract with breaks has a row for what stands to the first break (`order` is order) and one for each break that some of it passes
+    (extension: its chips are among those of the row before; delivery_date is the break, decision_date the day by which it is decided).
+    The present value holds the fees for what is handed back at the row's end."""
     prices = CasePrices.of(structure.case)
     signed = orders_of(structure, values.z)
     price, flows = order_flows(prices, signed)
     present = flows.present_value(prices.discount_start, prices.discount_mid, prices.discount_end)
+    worth = present * part_counts(signed, values.z)
     probability = _probabilities(structure)
+    fees: dict[int, float] = {}
+    for fee in break_fees(prices, structure, values.z):
+        usd = probability[fee.scenario or ALL] * fee.nominal_usd * float(prices.discount_start[fee.period])
+        fees[fee.order.index] = fees.get(fee.order.index, 0.0) + usd
     rows = [
         (
             a.offer,
+            "order" if a.extends < 0 else "extension",
             a.kind,
             a.chip,
             a.place,
             structure.case.places[a.place].provider,
             a.signing_date,
-            a.delivery_date,
-            a.end_date,
+            a.decision_date,
+            part.delivery_date,
+            part.end_date,
             a.scenario or ALL,
             probability[a.scenario or ALL],
-            float(values.z[a.index]),
-            float(values.z[a.index]) * a.usable_share,
+            float(values.z[a.index]) * part.share,
+            float(values.z[a.index]) * part.share * a.usable_share,
             float(paid),
             "USD/chip" if a.kind == "own" else "USD/chip-hour",
-            float(worth * values.z[a.index]) * probability[a.scenario or ALL],
+            float(usd) * probability[a.scenario or ALL] + fees.get(a.index, 0.0),
             a.assumed,
         )
-        for a, paid, worth in zip(signed, price, present, strict=True)
+        for (a, part), paid, usd in zip(parts_of(signed), price, worth, strict=True)
     ]
     return frame(ACQUISITION_COLUMNS, rows)
 
@@ -103,9 +116,10 @@ def mix_table(structure: Structure, values: Values) -> pd.DataFrame:
         held[t, scenario, pool, mode] = (before[0] + chips, before[1] + usable)
 
     for a in orders_of(structure, values.z):
-        chips = float(values.z[a.index])
-        for t in a.counted:
-            add(t, a.scenario or ALL, a.pool, a.kind, chips, chips * a.usable_share)
+        for part in a.parts:
+            chips = float(values.z[a.index]) * part.share
+            for t in part.counted:
+                add(t, a.scenario or ALL, a.pool, a.kind, chips, chips * a.usable_share)
     for record in structure.existing:
         fleet = case.existing[record.name]
         for t in record.counted:
@@ -146,18 +160,27 @@ def mix_table(structure: Structure, values: Values) -> pd.DataFrame:
 
 
 def commitments_table(structure: Structure, values: Values) -> pd.DataFrame:
-    """Leases and reservations that outlive the horizon: chips, and nominal dollars due after its end (none of it is in the objective).
-    kind `existing`: contracts that were there before the plan."""
+    """Leases and reservations that outlive the horizon, and purchases delivered after it: chips, and nominal dollars due after its end
+    (none of it is in the objective). A contract with breaks is committed to the first break after the horizon and the fee there, or to its
+    end if that is less. kind `existing`: contracts that were there before the plan."""
     case, calendar = structure.case, structure.calendar
     prices, probability = CasePrices.of(case), _probabilities(structure)
-    late = [a for a in orders_of(structure, values.z) if a.kind != "own" and a.end_date > calendar.end]
-    price, _ = order_flows(prices, late)
+    signed = orders_of(structure, values.z)
+    price, _ = order_flows(prices, signed)
     found: dict[tuple[str, str, str], tuple[date, float, float]] = {}
-    for a, hourly in zip(late, price, strict=True):
-        chips = float(values.z[a.index])
-        usd = chips * float(hourly) * 24 * (a.end_date - max(calendar.end, a.delivery_date)).days
-        last, count, due = found.get((a.offer, a.kind, a.scenario or ALL), (a.end_date, 0.0, 0.0))
-        found[a.offer, a.kind, a.scenario or ALL] = (max(last, a.end_date), count + chips, due + usd)
+    for (a, part), paid in zip(parts_of(signed), price.tolist(), strict=True):
+        late = part.delivery_date >= calendar.end if a.kind == "own" else part.end_date > calendar.end
+        if not late:
+            continue
+        chips, usd = float(values.z[a.index]) * part.share, paid
+        if a.kind != "own":
+            first = max(calendar.end, part.delivery_date)
+            usd = paid * 24 * (part.end_date - first).days
+            if part.end_date < a.contract_end and case.offers[a.offer].breaks is not None:
+                to_the_end = paid * 24 * (a.contract_end - first).days
+                usd = min(usd + break_fee_usd_per_chip(prices, a, part.end_date), to_the_end)
+        last, count, due = found.get((a.offer, a.kind, a.scenario or ALL), (part.end_date, 0.0, 0.0))
+        found[a.offer, a.kind, a.scenario or ALL] = (max(last, part.end_date), count + chips, due + chips * usd)
     for fleet in case.existing.values():
         if fleet.price_usd_per_chip_hour is not None and fleet.end > calendar.end:
             usd = fleet.count_chips.value * fleet.price_usd_per_chip_hour.value * 24 * (fleet.end - calendar.end).days

@@ -79,4 +79,3 @@ def tornado_svg(found: Sensitivity) -> str:
         at = middle + share * half
         out.append(f'<text x="{at:.1f}" y="{height - 8}" text-anchor="middle">{share * most / divisor:,.4g}</text>')
     return "\n".join([*out, "</svg>"]) + "\n"
-

@@ -137,16 +137,16 @@ def _cost(plan: Plan) -> Page:
 
 def _orders(plan: Plan) -> Page:
     """What is signed, by offer and date; on branches the expectation."""
-    keys = ["offer", "signing_date", "delivery_date", "end_date"]
+    keys = ["offer", "signing_date", "delivery_date", "end_date", "order"]
     chips = sums(plan.acquisitions, keys, ["count_chips"], "probability")
     worth = sums(plan.acquisitions, keys, ["expected_present_value_usd"])
     largest = max((count for (count,) in chips.values()), default=0.0)
     real = [key for key, (count,) in chips.items() if count >= DUST * largest]
     if not real:
         return [heading("Orders"), line("  nothing is signed")]
-    shown = sorted(sorted(real, key=lambda key: -worth[key][0])[:MOST_ROWS], key=lambda key: key[1])
+    shown = sorted(sorted(real, key=lambda key: -worth[key][0])[:MOST_ROWS], key=lambda key: key[1:3])
     rows = [
-        [figures.name(key[0]), *(f"{day:%Y-%m}" for day in key[1:]), figures.chips(chips[key][0]), figures.usd(worth[key][0])]
+        [_order(key[0], key[4]), *(f"{day:%Y-%m}" for day in key[1:4]), figures.chips(chips[key][0]), figures.usd(worth[key][0])]
         for key in shown
     ]
     dearest = f", the {len(rows)} dearest" if len(real) > len(rows) else ""
@@ -154,6 +154,10 @@ def _orders(plan: Plan) -> Page:
     branched = bool((plan.acquisitions["scenario"] != "").any())
     columns = ["offer", "signed", "from", "until", "chips exp." if branched else "chips", "PV"]
     return [heading(f"Orders: {figures.counted(len(real), 'order')}{dearest}{dust}"), grid(columns, rows)]
+
+
+def _order(offer: str, order: str) -> str:
+    return f"{figures.name(offer)} (extended)" if order == "extension" else figures.name(offer)
 
 
 def _limits(plan: Plan) -> Page:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from optimizer.settings import Settings
     from optimizer.solve import Solution
 
+WHOLE = 1e-6
+"""A lot taken to within this share of all or of nothing is taken or left."""
 RECONCILED = 1e-9
 """The cost table adds up to the objective within this share of the sum of its absolute entries."""
 
@@ -65,7 +67,12 @@ def tables_of(built: Built, solution: Solution, settings: Settings, build_second
         device=solution.device,
         case_name=case.name,
         case_hash=case.hash,
-        warnings=(*structure.warnings, *_disagreement(frames["cost"], certificate.objective), *_late(structure, values)),
+        warnings=(
+            *structure.warnings,
+            *_disagreement(frames["cost"], certificate.objective),
+            *_late(structure, values),
+            *divided_lots(structure, values),
+        ),
         excuses=tuple(e for e in structure.excuses if (e.workload, e.origin) in unplaced),
         assumed=shares,
         conflicts=sentences,
@@ -121,6 +128,22 @@ def _late(structure: Structure, values: Values | None) -> tuple[str, ...]:
     """Warnings where placed work breaks a latency target on hard values: the program should have had no such pair."""
     broken = () if values is None else broken_targets(structure, values)
     return tuple(f"A PLACEMENT BREAKS ITS TARGET, please report this case: {sentence}" for sentence in broken)
+
+
+def divided_lots(structure: Structure, values: Values | None) -> tuple[str, ...]:
+    """A sentence for every lot of which the plan takes a part, which nobody sells."""
+    if values is None:
+        return ()
+    said = []
+    for a in structure.acquisitions:
+        lot = structure.case.offers[a.offer].lot_chips
+        if lot is None or a.extends >= 0:
+            continue
+        part = float(values.z[a.index]) / lot.value
+        if WHOLE < part < 1 - WHOLE:
+            where = f" in scenario {a.scenario}" if a.scenario else ""
+            said.append(f"offers.{a.offer}: the plan takes {figures.percent(part)} of the lot of {figures.chips(lot.value)} chips{where}")
+    return tuple(said)
 
 
 def _nothing(built: Built) -> Values:

@@ -112,7 +112,7 @@ def _compile(key: _Key) -> Compiled:
         return jax.jit(shared).lower(*_on(mesh, given)).compile()
 
     wanted = [name for name in (*FUNCTIONS, "close") if shape.border or name != "add_border"]
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         built = dict(zip(wanted, pool.map(build, wanted), strict=True))
     place = partial(_place, mesh)
     return Compiled(_factor(built, shape, mesh), *(built[name] for name in Compiled._fields[1:-1]), place)

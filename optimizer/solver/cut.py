@@ -1,8 +1,8 @@
 """How the nodes of a program are cut: packs of one capacity state, chunks that fit into a cache, groups that devices share.
 
-    groups   a sum over nodes adds their totals in order; at most as many devices can share the work
-    chunks   of a group, one after the other
-    packs    of a chunk, each of `pack` nodes of one capacity state: what the state's matrix takes from them is one product
+groups   a sum over nodes adds their totals in order; at most as many devices can share the work
+chunks   of a group, one after the other
+packs    of a chunk, each of `pack` nodes of one capacity state: what the state's matrix takes from them is one product
 """
 
 from __future__ import annotations

@@ -179,5 +179,3 @@ def transpose(shape: Shape, data: Data, y: Both) -> Both:
 def dot_of_chunk(a: Any, b: Any) -> Array:
     """Inner product over all arrays of two trees."""
     return sum(jnp.sum(p * q) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
-
-

@@ -7,8 +7,9 @@ from datetime import date, timedelta
 from itertools import pairwise
 
 from .case_error import nearest_name
+from .checks_terms import serves
 from .checks_workloads import may_use, pools
-from .horizon_dates import add_months, period_starts
+from .horizon_dates import period_starts
 from .quantities import Source
 from .resolved import Case, DemandMultiplier, Offer, Workload
 from .schema_paths import ByDatePath
@@ -24,6 +25,7 @@ def find_warnings(case: Case, source: Source) -> tuple[str, ...]:
         *_growth_inside_periods(case),
         *_dates(case, source),
         *_unusable_offers(case),
+        *_lots(case),
         *_idle_workloads(case),
         *_partial_windows(case),
         *_odd_numbers(case),
@@ -115,9 +117,16 @@ def _usable_at(case: Case, offer: Offer, t: int) -> bool:
         return first >= available and (offer.window_until is None or next_first.toordinal() - 1 <= offer.window_until.toordinal())
     if offer.window_until is not None and first > offer.window_until:
         return False
-    delivery = add_months(first, offer.lead_time_months)
-    end = add_months(delivery, offer.months)
-    return delivery >= available and any(a >= delivery and b <= end for a, b in pairwise(starts))
+    return serves(case, offer, t)
+
+
+def _lots(case: Case) -> Iterator[str]:
+    for offer in case.offers.values():
+        if offer.lot_chips is not None and offer.take == "fraction":
+            yield (
+                f"offers.{offer.name}.lot_chips: any part of the lot of {offer.lot_chips.value:,.6g} chips may be taken; the lower bound "
+                "holds for all and nothing too, and `take: all` and `take: nothing` plan with the two"
+            )
 
 
 def _idle_workloads(case: Case) -> Iterator[str]:

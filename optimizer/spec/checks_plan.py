@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .case_error import Location
+from .checks_terms import check_terms, written_name
 from .horizon_dates import period_starts
 from .quantities import Source
 from .resolved import Case, Quantity
@@ -16,6 +17,7 @@ def check_plan(case: Case, source: Source) -> None:
     """Raises CaseError for the first contradiction."""
     _check_sums(case, source)
     _check_windows(case, source)
+    check_terms(case, source)
     _check_existing(case, source)
     _check_reveal(case, source)
     _check_pools(case, source)
@@ -25,6 +27,10 @@ def _check_sums(case: Case, source: Source) -> None:
     for name, workload in case.workloads.items():
         if workload.origins:
             _sums_to_one((share for _, share in workload.origins), "shares", ("workloads", name, "origins"), source)
+    for offer in case.offers.values():
+        shares = [tranche.share for tranche in offer.deliveries if tranche.share is not None]
+        if shares:
+            _sums_to_one(shares, "shares", ("offers", written_name(source, offer), "deliveries"), source)
     if source.file.scenarios is not None:
         _sums_to_one((scenario.probability for scenario in case.scenarios), "probabilities", ("scenarios", "cases"), source)
 
@@ -83,9 +89,8 @@ def _check_pools(case: Case, source: Source) -> None:
             continue
         pool = (offer.chip, offer.place, offer.preemptible)
         if pool in taken:
-            written = name if name in source.file.offers else name.removesuffix(f"/{offer.chip}/{offer.place}")
             raise source.error(
-                ("offers", written),
+                ("offers", written_name(source, offer)),
                 f"is a second {offer.kind} offer for {offer.chip} in {offer.place}, beside `{taken[pool]}`",
                 "keep one of them for each chip and place",
             )

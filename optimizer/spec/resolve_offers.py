@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .case_error import Location
 from .quantities import Source, optional_quantity, quantity
-from .resolved import Existing, Interruptions, Offer, Path
+from .resolved import Breaks, Existing, Interruptions, Offer, Path, Tranche
 from .schema_offers import TERM_MONTHS, ExistingContract, ExistingOwn, LeaseOffer, OnDemandOffer, OwnOffer, ReservedOffer, SpotOffer
 
 WrittenOffer = OwnOffer | LeaseOffer | ReservedOffer | OnDemandOffer | SpotOffer
@@ -54,7 +54,7 @@ def _offer(source: Source, name: str, expanded: str, chip: str, place: str, writ
         opex_usd_per_chip_year=quantity(opex, (*here, "opex_usd_per_chip_year"), written.assumed),
         months=_months(written),
         upfront_share=quantity(upfront, (*here, "upfront_share"), written.assumed),
-        lead_time_months=signed.lead_time_months if signed else 0,
+        deliveries=_deliveries(here, signed) if signed else (Tranche(0, None),),
         window_from=window.from_ if window else None,
         window_until=window.until if window else None,
         available_chips=source.optional_path(written.available_chips, (*here, "available_chips"), written.assumed),
@@ -64,6 +64,30 @@ def _offer(source: Source, name: str, expanded: str, chip: str, place: str, writ
         usable_share=quantity(written.usable_share, (*here, "usable_share"), written.assumed),
         assumed=written.assumed or assumed,
         interruptions=_interruptions(here, written) if isinstance(written, SpotOffer) else None,
+        lot_chips=optional_quantity(signed.lot_chips if signed else None, (*here, "lot_chips"), written.assumed),
+        take=signed.take if signed else "fraction",
+        breaks=_breaks(here, written) if isinstance(written, LeaseOffer | ReservedOffer) else None,
+    )
+
+
+def _deliveries(here: Location, written: OwnOffer | LeaseOffer | ReservedOffer) -> tuple[Tranche, ...]:
+    if written.deliveries is None:
+        return (Tranche(written.lead_time_months, None),)
+    return tuple(
+        Tranche(tranche.months, quantity(tranche.share, (*here, "deliveries", n, "share"), written.assumed))
+        for n, tranche in enumerate(written.deliveries)
+    )
+
+
+def _breaks(here: Location, written: LeaseOffer | ReservedOffer) -> Breaks | None:
+    block, at = written.breaks, (*here, "breaks")
+    if block is None:
+        return None
+    return Breaks(
+        months=block.inside(written.contract_months),
+        notice_months=block.notice_months,
+        fee_usd_per_chip=optional_quantity(block.fee_usd_per_chip, (*at, "fee_usd_per_chip"), written.assumed),
+        fee_share=optional_quantity(block.fee_share, (*at, "fee_share"), written.assumed),
     )
 
 

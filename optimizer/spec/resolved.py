@@ -13,6 +13,12 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path as FilePath
 
+from .resolved_offers import Breaks as Breaks
+from .resolved_offers import Existing as Existing
+from .resolved_offers import Interruptions as Interruptions
+from .resolved_offers import Offer as Offer
+from .resolved_offers import Tranche as Tranche
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -149,63 +155,6 @@ class Calibration:
     parameters: dict[str, Quantity]
     log_std: dict[str, float]
     residual_log_std: float  # of a throughput, with the parameters known
-
-
-@dataclass(frozen=True)
-class Interruptions:
-    """How often a job on spot chips is interrupted, and what it then loses."""
-
-    per_hour: Quantity  # of the job, not of one of its instances
-    checkpoint_minutes: Quantity
-    checkpoint_interval_minutes: Quantity | None  # None: the best
-    restore_minutes: Quantity
-
-
-@dataclass(frozen=True)
-class Offer:
-    """One way to obtain one chip in one place. `price` is per chip for `own`, else per chip-hour (per_year prices: `price_per_year` is True
-    and the number is $/chip-year, to be divided by 8766)."""
-
-    name: str
-    kind: str  # own | lease | reserved_1y | reserved_3y | on_demand | spot
-    chip: str
-    place: str
-    price: Path
-    price_per_year: bool
-    price_growth_per_year: Quantity
-    opex_usd_per_chip_year: Quantity
-    months: int  # life (own), term (lease, reserved); 0 for on_demand and spot
-    upfront_share: Quantity
-    lead_time_months: int
-    window_from: date | None
-    window_until: date | None
-    available_chips: Path | None
-    available_chips_total: Quantity | None
-    usable_share: Quantity
-    assumed: bool
-    interruptions: Interruptions | None = None  # None: never; only spot has them
-
-    @property
-    def is_rent(self) -> bool:
-        return self.kind in ("on_demand", "spot")
-
-    @property
-    def preemptible(self) -> bool:
-        return self.kind == "spot"
-
-
-@dataclass(frozen=True)
-class Existing:
-    name: str
-    ownership: str  # own | lease | reserved   (the field `class` of the file)
-    chip: str
-    place: str
-    count_chips: Quantity
-    start: date | None
-    end: date
-    opex_usd_per_chip_year: Quantity
-    price_usd_per_chip_hour: Quantity | None
-    usable_share: Quantity
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ _FRACTIONS = {
     "price_growth_per_year": "write a fraction per year greater than -1 and at most 20: -0.1 is 10 % cheaper a year",
     "usable_share": "write a share greater than 0 and at most 1",
     "upfront_share": "write a share from 0 to 1",
+    "fee_share": "write a share from 0 to 1",
+    "share": "write a share greater than 0 and at most 1",
     "probability": "write a probability greater than 0 and at most 1",
 }
 

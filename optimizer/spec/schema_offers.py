@@ -7,12 +7,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from .schema_paths import NotNegativePath, PositivePath, PriceOrCatalog
+from .schema_terms import ContractTerms, SignedTerms
 from .schema_values import (
     Block,
     Date,
     Fraction,
     Growth,
-    LeadTime,
     Months,
     Name,
     Names,
@@ -69,10 +69,9 @@ class _Offer(Block):
         return self
 
 
-class _Signed(_Offer):
+class _Signed(_Offer, SignedTerms):
     """Fields of offers that are signed once and then held."""
 
-    lead_time_months: LeadTime = Field(0, description="calendar months from signing to delivery")
     available_chips: NotNegativePath | None = Field(None, description="most chips per signing date, read at signing")
     available_chips_total: NotNegative | None = Field(None, description="most chips signed over the horizon, along any branch")
 
@@ -108,16 +107,21 @@ class OwnOffer(_Signed):
         "upfront_share": "an own chip is paid at delivery; remove it",
         "price_usd_per_chip_hour": "an own chip has `price_usd_per_chip`",
         "price_usd_per_chip_year": "an own chip has `price_usd_per_chip`",
+        "breaks": "an own chip is not handed back; remove it",
         **UNINTERRUPTED,
     }
 
 
-class LeaseOffer(_Signed, _Hourly):
+class LeaseOffer(_Signed, ContractTerms, _Hourly):
     """Chips leased for a term of free length."""
 
     kind: Literal["lease"] = Field(description="lease: a contract of `term_months`")
     term_months: Months = Field(description="calendar months of the contract, 1 to 180")
     upfront_share: Fraction = Field(0.0, description="share of the contract paid at delivery, 0 to 1")
+
+    @property
+    def contract_months(self) -> int:
+        return self.term_months
 
     elsewhere: ClassVar[dict[str, str]] = {
         "life_months": "a lease has `term_months`",
@@ -127,11 +131,15 @@ class LeaseOffer(_Signed, _Hourly):
     }
 
 
-class ReservedOffer(_Signed, _Hourly):
+class ReservedOffer(_Signed, ContractTerms, _Hourly):
     """Cloud chips reserved for one or three years."""
 
     kind: Literal["reserved_1y", "reserved_3y"] = Field(description="reserved_1y: 12 months; reserved_3y: 36 months")
     upfront_share: Fraction = Field(0.0, description="share of the contract paid at delivery, 0 to 1")
+
+    @property
+    def contract_months(self) -> int:
+        return TERM_MONTHS[self.kind]
 
     elsewhere: ClassVar[dict[str, str]] = {
         "term_months": "remove it: reserved_1y always runs 12 months and reserved_3y 36",
@@ -158,7 +166,10 @@ class _Rent(_Hourly):
 
     elsewhere: ClassVar[dict[str, str]] = {
         **dict.fromkeys(
-            ("term_months", "life_months", "lead_time_months", "upfront_share", "available_chips_total", "opex_usd_per_chip_year"),
+            (
+                *("term_months", "life_months", "lead_time_months", "upfront_share", "available_chips_total", "opex_usd_per_chip_year"),
+                *("deliveries", "lot_chips", "take", "breaks"),
+            ),
             "rent is by the hour and has no such field; remove it",
         ),
         "price_usd_per_chip": "rent has `price_usd_per_chip_hour` or `price_usd_per_chip_year`",

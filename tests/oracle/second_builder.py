@@ -28,6 +28,7 @@ CATEGORIES = (
     "energy",
     "lease",
     "reserved",
+    "break_fee",
     "on_demand",
     "spot",
     "existing",
@@ -61,6 +62,7 @@ class Program:
     names: list[str] = field(default_factory=list)
     column: dict[str, int] = field(default_factory=dict)
     upper: list[float] = field(default_factory=list)
+    lower: list[float] = field(default_factory=list)
     cost: list[float] = field(default_factory=list)
     parts: list[dict[str, float]] = field(default_factory=list)  # the cost of a column by category
     equal: list[tuple[str, dict[str, float], float]] = field(default_factory=list)
@@ -68,13 +70,14 @@ class Program:
     constant: dict[str, float] = field(default_factory=dict)
     violated: list[str] = field(default_factory=list)
 
-    def add_column(self, name: str, upper: float, parts: dict[str, float]) -> None:
-        """A column with lower bound zero."""
+    def add_column(self, name: str, upper: float, parts: dict[str, float], lower: float = 0.0) -> None:
+        """A column."""
         if name in self.column:
             raise CaseError(f"column {name} twice")
         self.column[name] = len(self.names)
         self.names.append(name)
         self.upper.append(upper)
+        self.lower.append(lower)
         self.parts.append(parts)
         self.cost.append(sum(parts.values()))
 
@@ -88,18 +91,20 @@ class Program:
 
 @dataclass
 class Acquisition:
-    """One offer signed at one decision node."""
+    """One offer signed at one decision node, or what is handed back of it at one break (all of its chips and dollars then have the other
+    sign)."""
 
     name: str
     offer: Offer
     node: Node
-    delivery: dt.date
-    end: dt.date
-    counted: list[int]
+    counted: dict[int, float]  # period -> chips of capacity per chip signed
+    present: dict[int, float]  # period -> chips that stand at any time of it
+    delivered: dict[int, float]  # period -> chips that are delivered in it
     price: float  # nominal: expected over the scenarios that share the node
     derived: bool
     upper: float
-    cash: list[float]  # nominal cash of each period: purchase, operations, lease, reserved, upfront
+    cash: list[float]  # nominal cash of each period: purchase, operations, lease, reserved, upfront, fees
+    handed_back: bool = False
 
 
 class Builder:
@@ -280,35 +285,80 @@ class Builder:
                 signing_day = calendar.first_day[node[0]]
                 if (begin is not None and signing_day < begin) or (until is not None and signing_day > until):
                     continue
-                delivery = reading.add_months(signing_day, int(fields.get("lead_time_months", 0)))
-                end = reading.add_months(delivery, months)
-                counted = [t for t in range(calendar.count) if calendar.holds_whole(t, delivery, end)]
-                if delivery < offer.chip.available_from or not counted:
-                    continue
-                self.add_acquisition(offer, node, delivery, end, counted)
+                parts = []
+                for months_after, share in offer.deliveries():
+                    delivery = reading.add_months(signing_day, months_after)
+                    parts.append((share, delivery, reading.add_months(delivery, months)))
+                held = any(calendar.holds_whole(t, begins, ends) for t in range(calendar.count) for _, begins, ends in parts)
+                if held and all(begins >= offer.chip.available_from for _, begins, _ in parts):
+                    self.add_acquisition(offer, node, parts)
 
-    def add_acquisition(self, offer: Offer, node: Node, delivery: dt.date, end: dt.date, counted: list[int]) -> None:
-        """One acquisition: its price, cash flows and upper bound."""
+    def price_at(self, offer: Offer, node: Node) -> tuple[float, float]:
+        """(probability of the node's branch, P of an order signed there)."""
+        base = offer.price_signing(self.calendar, node[0])
+        if node[1] is not None:
+            return self.probability[node[1]], base * self.price_multiplier(node[1], offer, node[0], signing=True)
+        price = 0.0
+        for scenario in self.scenarios:
+            price += self.probability[scenario] * base * self.price_multiplier(scenario, offer, node[0], signing=True)
+        return 1.0, price
+
+    def add_acquisition(self, offer: Offer, node: Node, parts: list[tuple[float, dt.date, dt.date]]) -> None:
+        """One acquisition: its price, cash flows and upper bound. Each part (share, delivery, end) is a delivery of its own."""
         calendar = self.calendar
         fields = offer.fields
-        through = self.scenarios_through(node)
-        base = offer.price_signing(calendar, node[0])
-        if node[1] is None:
-            weight = 1.0
-            price = 0.0
-            for scenario in through:
-                price += self.probability[scenario] * base * self.price_multiplier(scenario, offer, node[0], signing=True)
-        else:
-            weight = self.probability[node[1]]
-            price = base * self.price_multiplier(node[1], offer, node[0], signing=True)
-        first = calendar.period_of(delivery)
-        overlap = [calendar.overlap(t, delivery, end) for t in range(calendar.count)]
-        parts: dict[str, float] = {}
+        weight, price = self.price_at(offer, node)
+        costs: dict[str, float] = {}
         cash = [0.0] * calendar.count
+        counted: dict[int, float] = {}
+        present: dict[int, float] = {}
+        delivered: dict[int, float] = {}
+        for share, delivery, end in parts:
+            if delivery >= calendar.end:
+                continue
+            first = calendar.period_of(delivery)
+            delivered[first] = delivered.get(first, 0.0) + share
+            for t in range(calendar.count):
+                if calendar.holds_whole(t, delivery, end):
+                    counted[t] = counted.get(t, 0.0) + share
+                if calendar.overlap(t, delivery, end) > 0:
+                    present[t] = present.get(t, 0.0) + share
+            for category, usd in self.part_costs(offer, share, delivery, end, weight, price, cash).items():
+                costs[category] = costs.get(category, 0.0) + usd
 
+        lower = 0.0
+        derived = "available_chips" not in fields and "lot_chips" not in fields
+        if "lot_chips" in fields:
+            take = fields.get("take", "fraction")
+            upper = 0.0 if take == "nothing" else number(fields["lot_chips"])
+            lower = upper if take == "all" else 0.0
+        elif derived:
+            need = 0.0
+            for t, part in counted.items():
+                for scenario in self.scenarios_through(node):
+                    need = max(need, self.need_on(offer.pool, scenario, t) / part)
+            upper = 2.0 * need / offer.usable_share + 1.0
+        else:
+            upper = reading.path_signing(fields["available_chips"], calendar, node[0])
+        name = f"z[{offer.name}@{node[0]}{'' if node[1] is None else '.' + node[1]}]"
+        self.program.add_column(name, upper, costs, lower)
+        order = Acquisition(name, offer, node, counted, present, delivered, price, derived, upper, cash)
+        self.acquisitions.append(order)
+        if "breaks" in fields:
+            self.add_breaks(order, parts[0][1], parts[0][2])
+
+    def part_costs(
+        self, offer: Offer, share: float, delivery: dt.date, end: dt.date, weight: float, price: float, cash: list[float]
+    ) -> dict[str, float]:
+        """Weighted present value by category of a share of a chip; adds its nominal dollars to `cash`."""
+        calendar = self.calendar
+        fields = offer.fields
+        first = calendar.period_of(delivery)
+        overlap = [share * calendar.overlap(t, delivery, end) for t in range(calendar.count)]
+        parts: dict[str, float] = {}
         if offer.kind == "own":
-            parts["purchase"] = weight * price * self.discount(calendar.start_years(first))
-            cash[first] += price
+            parts["purchase"] = weight * share * price * self.discount(calendar.start_years(first))
+            cash[first] += share * price
             parts["operations"] = 0.0
             parts["energy"] = 0.0
             opex = number(fields.get("opex_usd_per_chip_year", 0))
@@ -321,7 +371,7 @@ class Builder:
                 parts["energy"] += weight * megawatt_hours * self.electricity(offer.place, t) * middle
             if self.case.get("end_value", "straight_line") == "straight_line" and end > calendar.end:
                 left = (end - calendar.end).days / (end - delivery).days
-                parts["end_value"] = -weight * price * left * self.discount(calendar.years(calendar.end))
+                parts["end_value"] = -weight * share * price * left * self.discount(calendar.years(calendar.end))
         else:
             category = "lease" if offer.kind == "lease" else "reserved"
             upfront = number(fields.get("upfront_share", 0))
@@ -333,19 +383,46 @@ class Builder:
             at_once = price * 24.0 * sum(overlap) * upfront
             parts[category] += weight * at_once * self.discount(calendar.start_years(first))
             cash[first] += at_once
+        return parts
 
-        derived = "available_chips" not in fields
-        if derived:
-            need = 0.0
-            for t in counted:
-                for scenario in through:
-                    need = max(need, self.need_on(offer.pool, scenario, t))
-            upper = 2.0 * need / offer.usable_share + 1.0
-        else:
-            upper = reading.path_signing(fields["available_chips"], calendar, node[0])
-        name = f"z[{offer.name}@{node[0]}{'' if node[1] is None else '.' + node[1]}]"
-        self.program.add_column(name, upper, parts)
-        self.acquisitions.append(Acquisition(name, offer, node, delivery, end, counted, price, derived, upper, cash))
+    def add_breaks(self, order: Acquisition, delivery: dt.date, end: dt.date) -> None:
+        """What is handed back at every break: its rent is not paid from then on, a fee is, and it is part of what was signed."""
+        calendar, offer = self.calendar, order.offer
+        spec = offer.fields["breaks"]
+        term = (end.year - delivery.year) * 12 + end.month - delivery.month
+        months = list(spec["months"]) if "months" in spec else [m for m in range(1, term) if m % int(spec["every_months"]) == 0]
+        upfront = number(offer.fields.get("upfront_share", 0))
+        category = "lease" if offer.kind == "lease" else "reserved"
+        rows: dict[str, dict[str, float]] = {scenario: {order.name: -1.0} for scenario in self.scenarios_through(order.node)}
+        for month in months:
+            day = reading.add_months(delivery, int(month))
+            if day >= calendar.end:
+                continue
+            at = calendar.period_of(day)
+            fee = number(spec.get("fee_usd_per_chip", 0)) + number(spec.get("fee_share", 0)) * order.price * 24.0 * (end - day).days
+            decided = calendar.period_of(reading.add_months(day, -int(spec.get("notice_months", 0))))
+            nodes: dict[Node, list[str]] = {}
+            for scenario in rows:
+                nodes.setdefault(self.node_of(scenario, decided), []).append(scenario)
+            for node, scenarios in nodes.items():
+                weight = 1.0 if node[1] is None else self.probability[node[1]]
+                cash = [0.0] * calendar.count
+                costs = {category: 0.0, "break_fee": weight * fee * self.discount(calendar.start_years(at))}
+                for t in range(calendar.count):
+                    running = order.price * 24.0 * calendar.overlap(t, day, end) * (1.0 - upfront)
+                    costs[category] -= weight * running * self.discount(calendar.middle_years(t))
+                    cash[t] -= running
+                cash[at] += fee
+                gone = {t: -share for t, share in order.counted.items() if calendar.first_day[t + 1] > day}
+                name = f"back[{order.name},{day}{'' if node[1] is None else ',' + node[1]}]"
+                self.program.add_column(name, math.inf, costs)
+                self.acquisitions.append(
+                    Acquisition(name, offer, node, gone, {}, {}, order.price, False, 2.0 * order.upper + 1.0, cash, handed_back=True)
+                )
+                for scenario in scenarios:
+                    rows[scenario][name] = 1.0
+        for scenario, terms in rows.items():
+            self.program.add_limit(f"handed_back[{order.name},{scenario}]", terms, 0.0)
 
     def add_existing_constants(self) -> None:
         """The existing fleet's costs."""
@@ -435,7 +512,7 @@ class Builder:
                 terms = load[block, pool]
                 for acquisition in self.acquisitions:
                     if acquisition.offer.pool == pool and acquisition.node in on_path and t in acquisition.counted:
-                        terms[acquisition.name] = -acquisition.offer.usable_share
+                        terms[acquisition.name] = -acquisition.offer.usable_share * acquisition.counted[t]
                 if terms:
                     program.at_most.append((f"capacity[{at},{block},{'|'.join(pool)}]", terms, ready))
 
@@ -479,9 +556,9 @@ class Builder:
                     if entry.place is site and calendar.overlap(t, entry.start, entry.end) > 0:
                         right -= entry.chip.values["provisioned_power_kw_per_chip"] * site.pue * entry.count
                 for acquisition in self.acquisitions:
-                    present = calendar.overlap(t, acquisition.delivery, acquisition.end) > 0
-                    if acquisition.offer.place is site and acquisition.node in on_path and present:
-                        terms[acquisition.name] = acquisition.offer.chip.values["provisioned_power_kw_per_chip"] * site.pue
+                    present = acquisition.present.get(t, 0.0)
+                    if acquisition.offer.place is site and acquisition.node in on_path and present > 0:
+                        terms[acquisition.name] = present * acquisition.offer.chip.values["provisioned_power_kw_per_chip"] * site.pue
                 self.program.add_limit(f"power[{site.name},{node}]", terms, right)
 
     def add_supply(self) -> None:
@@ -492,9 +569,9 @@ class Builder:
                 terms = {}
                 for acquisition in self.acquisitions:
                     offer = acquisition.offer
-                    if acquisition.node in on_path and self.calendar.period_of(acquisition.delivery) == node[0]:
+                    if acquisition.node in on_path and node[0] in acquisition.delivered:
                         if selected(limit, {offer.kind}, offer.chip, offer.place):
-                            terms[acquisition.name] = 1.0
+                            terms[acquisition.name] = acquisition.delivered[node[0]]
                 most = reading.path_middle(limit["max_chips"], self.calendar, node[0])
                 self.program.add_limit(f"supply[{name},{node}]", terms, most)
 
@@ -508,8 +585,8 @@ class Builder:
                     offer = acquisition.offer
                     if offer.kind != "own" or acquisition.node not in on_path:
                         continue
-                    if self.calendar.period_of(acquisition.delivery) == node[0] and selected(limit, {"own"}, offer.chip, offer.place):
-                        terms[acquisition.name] = acquisition.price
+                    if node[0] in acquisition.delivered and selected(limit, {"own"}, offer.chip, offer.place):
+                        terms[acquisition.name] = acquisition.price * acquisition.delivered[node[0]]
                 most = reading.path_middle(limit["max_usd"], self.calendar, node[0])
                 self.program.add_limit(f"capex[{name},{node}]", terms, most)
 
@@ -521,7 +598,7 @@ class Builder:
                 continue
             for node in last:
                 on_path = self.path_to(node)
-                terms = {a.name: 1.0 for a in self.acquisitions if a.offer is offer and a.node in on_path}
+                terms = {a.name: 1.0 for a in self.acquisitions if a.offer is offer and a.node in on_path and not a.handed_back}
                 self.program.add_limit(f"total[{offer.name},{node}]", terms, number(offer.fields["available_chips_total"]))
 
     def held(self, limit: Map, node: Node) -> tuple[dict[str, float], float, dict[str, float], float]:
@@ -540,7 +617,7 @@ class Builder:
             if basis == "spend":
                 value = acquisition.cash[t]
             elif t in acquisition.counted:
-                value = self.chip_weight(basis, offer.chip)
+                value = self.chip_weight(basis, offer.chip) * acquisition.counted[t]
             else:
                 value = 0.0
             if value == 0.0:
@@ -683,7 +760,7 @@ def solve_case(path: str | Path) -> SecondResult:
         b_ub=less_right,
         A_eq=equal,
         b_eq=equal_right,
-        bounds=[(0.0, None if math.isinf(bound) else bound) for bound in most],
+        bounds=[(least, None if math.isinf(bound) else bound) for least, bound in zip(program.lower, most, strict=True)],
         method="highs",
         options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )
@@ -696,7 +773,7 @@ def solve_case(path: str | Path) -> SecondResult:
     values = np.asarray(answer.x)
     dual = scale * float(less_right @ answer.ineqlin.marginals + equal_right @ answer.eqlin.marginals)
     finite = np.isfinite(most)
-    dual += scale * float(most[finite] @ np.asarray(answer.upper.marginals)[finite])
+    dual += scale * float(most[finite] @ np.asarray(answer.upper.marginals)[finite] + np.array(program.lower) @ answer.lower.marginals)
     by_category = {category: program.constant.get(category, 0.0) for category in CATEGORIES}
     for value, parts in zip(values, program.parts, strict=True):
         for category, unit in parts.items():

@@ -20,18 +20,13 @@ CHIP_NUMBERS = (
     "idle_power_kw_per_chip",
     "load_power_kw_per_chip",
 )
+FIELDS_OF_SIGNED = {"lead_time_months", "deliveries", "lot_chips", "take", "available_chips_total"}
+FIELDS_OF_CONTRACT = {"price_usd_per_chip_hour", "price_usd_per_chip_year", "upfront_share", "breaks"} | FIELDS_OF_SIGNED
 FIELDS_OF_KIND = {
-    "own": {"price_usd_per_chip", "opex_usd_per_chip_year", "life_months", "lead_time_months", "available_chips_total"},
-    "lease": {
-        "price_usd_per_chip_hour",
-        "price_usd_per_chip_year",
-        "term_months",
-        "upfront_share",
-        "lead_time_months",
-        "available_chips_total",
-    },
-    "reserved_1y": {"price_usd_per_chip_hour", "price_usd_per_chip_year", "upfront_share", "lead_time_months", "available_chips_total"},
-    "reserved_3y": {"price_usd_per_chip_hour", "price_usd_per_chip_year", "upfront_share", "lead_time_months", "available_chips_total"},
+    "own": {"price_usd_per_chip", "opex_usd_per_chip_year", "life_months"} | FIELDS_OF_SIGNED,
+    "lease": {"term_months"} | FIELDS_OF_CONTRACT,
+    "reserved_1y": FIELDS_OF_CONTRACT,
+    "reserved_3y": FIELDS_OF_CONTRACT,
     "on_demand": {"price_usd_per_chip_hour", "price_usd_per_chip_year"},
     "spot": {"price_usd_per_chip_hour", "price_usd_per_chip_year", "interruptions"},
 }
@@ -106,6 +101,12 @@ class Offer:
         """Price at the middle of period t, before the scenario's multiplier."""
         growth = (1.0 + number(self.fields.get("price_growth_per_year", 0))) ** calendar.middle_years(t)
         return reading.path_middle(self.price, calendar, t) / self.price_divisor * growth
+
+    def deliveries(self) -> list[tuple[int, float]]:
+        """(months after signing, share of the count) of every delivery."""
+        if "deliveries" not in self.fields:
+            return [(int(self.fields.get("lead_time_months", 0)), 1.0)]
+        return [(int(entry["months"]), number(entry["share"])) for entry in self.fields["deliveries"]]
 
     def window(self) -> tuple[dt.date | None, dt.date | None]:
         """First and last date of the window, both inclusive."""

@@ -148,7 +148,9 @@ class Mixer:
         for name in list(self.case.get("offers", {})):
             offer = self.case["offers"][name]
             kind = offer["kind"]
-            if kind in SIGNED_KINDS and self.chance(0.5):
+            if kind in SIGNED_KINDS:
+                self.vary_terms(offer)
+            if kind in SIGNED_KINDS and "deliveries" not in offer and self.chance(0.5):
                 offer["lead_time_months"] = self.rng.randint(0, 5)
             if kind == "own" and self.chance(0.4):
                 offer["life_months"] = self.rng.randint(3, 60)
@@ -156,6 +158,7 @@ class Mixer:
                 offer["term_months"] = self.rng.randint(1, 24)
             if kind in SIGNED_KINDS[1:] and self.chance(0.4):
                 offer["upfront_share"] = round(self.rng.random(), 2)
+            self.vary_breaks(offer)
             if self.chance(0.3):
                 offer["usable_share"] = round(self.rng.uniform(0.6, 1), 2)
             offer.pop("window", None)
@@ -165,6 +168,9 @@ class Mixer:
                 if self.chance(0.5):
                     latest = min(self.days - 1, (until - self.start).days)
                     offer["window"]["from"] = self.start + dt.timedelta(days=self.rng.randint(-20, latest))
+            if "lot_chips" in offer:
+                day = self.rng.choice(self.firsts[:-1])
+                offer["window"] = {"from": day, "until": day}
             if kind == "spot" and self.chance(0.5):
                 offer["interruptions"] = self.interruptions()
             if kind in RENT_KINDS:
@@ -174,6 +180,36 @@ class Mixer:
                 if pools & rented:
                     del self.case["offers"][name]
                 rented |= pools
+
+    def vary_terms(self, offer: Map) -> None:
+        """Lots that may be taken in part, and tables of deliveries."""
+        if "lot_chips" in offer:
+            offer["take"] = self.rng.choice(["fraction", "nothing"])
+        offer.pop("deliveries", None)
+        if self.chance(0.25):
+            offer.pop("lead_time_months", None)
+            offer.pop("breaks", None)
+            months = sorted(self.rng.sample(range(14), self.rng.randint(1, 3)))
+            shares = [1.0] if len(months) == 1 else [0.25, 0.75] if len(months) == 2 else [0.5, 0.125, 0.375]
+            offer["deliveries"] = [{"months": month, "share": share} for month, share in zip(months, shares, strict=True)]
+
+    def vary_breaks(self, offer: Map) -> None:
+        """Breaks that fit the term; on some contracts that had none."""
+        had = offer.pop("breaks", None)
+        term = {"lease": offer.get("term_months", 0), "reserved_1y": 12, "reserved_3y": 36}.get(offer["kind"], 0)
+        if term < 2 or "deliveries" in offer or not (had or self.chance(0.4)):
+            return
+        first = self.rng.randint(1, min(term - 1, 9))
+        breaks: Map = {"every_months": first}
+        if self.chance(0.5):
+            breaks = {"months": sorted({first, *(self.rng.randint(first, term - 1) for _ in range(3))})}
+        if self.chance(0.6):
+            breaks["notice_months"] = self.rng.randint(0, first + offer.get("lead_time_months", 0))
+        if self.chance(0.7):
+            breaks["fee_share"] = round(self.rng.uniform(0, 0.3), 3)
+        elif self.chance(0.5):
+            breaks["fee_usd_per_chip"] = self.jitter(900)
+        offer["breaks"] = breaks
 
     def interruptions(self) -> Map:
         """From hardly any to several an hour; a written checkpoint interval or the best."""

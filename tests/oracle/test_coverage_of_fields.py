@@ -39,6 +39,8 @@ offers.*.kind offers.*.chip offers.*.chips offers.*.place offers.*.places
 offers.*.price_usd_per_chip offers.*.price_usd_per_chip_hour offers.*.price_usd_per_chip_year offers.*.price_growth_per_year
 offers.*.opex_usd_per_chip_year offers.*.life_months offers.*.term_months offers.*.upfront_share offers.*.lead_time_months
 offers.*.window.from offers.*.window.until offers.*.available_chips offers.*.available_chips_total offers.*.usable_share offers.*.assumed
+offers.*.lot_chips offers.*.take offers.*.deliveries offers.*.breaks.every_months offers.*.breaks.months offers.*.breaks.notice_months
+offers.*.breaks.fee_usd_per_chip offers.*.breaks.fee_share
 offers.*.interruptions.per_hour offers.*.interruptions.checkpoint_minutes offers.*.interruptions.checkpoint_interval_minutes
 offers.*.interruptions.restore_minutes
 existing.*.class existing.*.chip existing.*.place existing.*.count_chips existing.*.start existing.*.end
@@ -70,6 +72,7 @@ VALUES: dict[str, list[Any]] = {
     "offers.*.price_usd_per_chip": ["catalog"],
     "offers.*.price_usd_per_chip_hour": ["catalog"],
     "offers.*.upfront_share": [1],
+    "offers.*.take": ["fraction", "all", "nothing"],
     "offers.*.interruptions.per_hour": [0],
     "existing.*.class": ["own", "lease", "reserved"],
     "workloads.*.kind": ["serving", "batch", "training"],
@@ -103,13 +106,13 @@ WORK = [
 SHARES = [(of, basis, side) for of in ("signed", "total") for basis in ("compute", "chips", "spend") for side in ("min", "max")]
 FIELDS_OF_KIND = {
     "own": "price_usd_per_chip price_growth_per_year opex_usd_per_chip_year life_months lead_time_months window available_chips "
-    "available_chips_total usable_share assumed",
+    "available_chips_total usable_share assumed deliveries lot_chips take",
     "lease": "price_usd_per_chip_hour price_usd_per_chip_year price_growth_per_year term_months upfront_share lead_time_months window "
-    "available_chips available_chips_total usable_share assumed",
+    "available_chips available_chips_total usable_share assumed deliveries lot_chips take breaks",
     "reserved_1y": "price_usd_per_chip_hour price_usd_per_chip_year price_growth_per_year upfront_share lead_time_months window "
-    "available_chips available_chips_total usable_share assumed",
+    "available_chips available_chips_total usable_share assumed deliveries lot_chips take breaks",
     "reserved_3y": "price_usd_per_chip_hour price_usd_per_chip_year price_growth_per_year upfront_share lead_time_months window "
-    "available_chips available_chips_total usable_share assumed",
+    "available_chips available_chips_total usable_share assumed deliveries lot_chips take breaks",
     "on_demand": "price_usd_per_chip_hour price_usd_per_chip_year price_growth_per_year window available_chips usable_share assumed",
     "spot": "price_usd_per_chip_hour price_usd_per_chip_year price_growth_per_year window available_chips usable_share assumed "
     "interruptions",

@@ -168,8 +168,6 @@ def test_tree_by_hand() -> None:
     agrees(certificate, solve_extensive(program))
 
 
-
-
 @pytest.mark.parametrize("seed", range(TREES))
 def test_random_tree(seed: int) -> None:
     program = random_program(seed, **FAMILIES["tree"])

@@ -109,7 +109,7 @@ def test_offers_expand_over_lists(case: Case) -> None:
 def test_own_offer(case: Case) -> None:
     own = case.offers["h100_texas"]
     assert own.price.values == (Quantity(32000.0, "catalog.prices.h100.any.own.price_usd_per_chip"),)
-    assert (own.price_per_year, own.months, own.lead_time_months, own.is_rent, own.preemptible) == (False, 48, 3, False, False)
+    assert (own.price_per_year, own.months, own.deliveries[0].months, own.is_rent, own.preemptible) == (False, 48, 3, False, False)
     assert own.price_growth_per_year == Quantity(-0.1, "offers.h100_texas.price_growth_per_year")
     assert own.available_chips is not None and own.available_chips.form == "growth"
     assert [value.key for value in own.available_chips.values] == [
