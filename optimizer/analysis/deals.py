@@ -97,7 +97,7 @@ def value(
     progress: Progress | None = None,
 ) -> Value:
     """What an offer of a case is worth. `factors`: on its price, for the demand curve (1 and what the highest price needs are added);
-    `lot_chips`: value so many chips of it as a whole too; `refined`: most bisections of the highest price.
+    `lot_chips`: value so many chips of it as a whole too (an offer of a lot: that lot); `refined`: most bisections of the highest price.
 
     Raises CaseError for a case that cannot be used, an offer that it does not have or can never sign, and factors or counts that are not
     above zero.
@@ -110,6 +110,9 @@ def value(
         raise CaseError(str(case), "--lot", f"is {lot_chips:g}", "give a number of chips above zero")
     built = what_if.built()
     columns = columns_of_offer(built.structure, offer)
+    lots = [o.lot_chips.value for name in columns.offers if (o := built.structure.case.offers[name]).lot_chips is not None]
+    if lot_chips is None and len(lots) == len(columns.offers) == 1:
+        lot_chips = lots[0]
     if columns.nothing:
         raise CaseError(str(case), "--offer", f"`{offer}` can never be signed or rented in the horizon", "look at its window and lead time")
     if lot_chips is not None:

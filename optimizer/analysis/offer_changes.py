@@ -41,7 +41,7 @@ def columns_of_offer(structure: Structure, name: str) -> OfferColumns:
         near = difflib.get_close_matches(name, roots, 3, 0.5) or roots[:6]
         raise CaseError(str(case.file), "--offer", f"`{name}` is no offer of the case", f"the nearest are {', '.join(near)}")
     mine = np.array([a.offer in whole for a in structure.acquisitions], bool).reshape(-1)
-    order = np.array([getattr(a, "extends", -1) < 0 for a in structure.acquisitions], bool).reshape(-1)
+    order = np.array([a.extends < 0 for a in structure.acquisitions], bool).reshape(-1)
     pools = np.zeros(len(structure.pools), bool)
     pools[[rent.pool for rent in structure.rents if rent.name in whole]] = True
     return OfferColumns(name, whole, mine & order, mine, pools)
@@ -82,6 +82,11 @@ def taken(built: Built, columns: OfferColumns, count: float, all_of_it: bool = T
         raise CaseError(file, "--lot", f"`{columns.name}` is never signed", "name an own, lease or reserved offer that can be")
     paths = [np.nonzero(columns.orders & np.isin(p.signed_at, nodes))[0] for nodes in structure.tree.node_at]
     paths = list({tuple(path.tolist()): path for path in paths}.values())
+    if all(len(path) == 1 for path in paths):  # a bound says the same
+        upper = np.where(columns.orders, count, p.acquisition_upper)
+        lower = np.where(columns.orders & all_of_it, count, p.acquisition_lower)
+        program = replace(p, acquisition_lower=lower, acquisition_upper=upper, upper_is_derived=p.upper_is_derived & ~columns.orders)
+        return replace(built, program=program)
     rows = np.concatenate([np.full(len(path), p.limits + k) for k, path in enumerate(paths)])
     matrix, bound = p.limit_matrix, np.full(len(paths), float(count))
     names = tuple(f"lot of {columns.name}" for _ in paths)
