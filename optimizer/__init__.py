@@ -15,12 +15,16 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optimizer.analysis.alternatives import Alternatives as Alternatives
+    from optimizer.analysis.alternatives import alternatives as alternatives
     from optimizer.analysis.break_even import BreakEven as BreakEven
     from optimizer.analysis.break_even import break_even as break_even
     from optimizer.analysis.compare import Comparison as Comparison
     from optimizer.analysis.compare import compare as compare
     from optimizer.analysis.compare_plans import compare_plans as compare_plans
     from optimizer.analysis.deals import value as value
+    from optimizer.analysis.frontier import Frontier as Frontier
+    from optimizer.analysis.frontier import frontier as frontier
     from optimizer.analysis.goal import Goal as Goal
     from optimizer.analysis.goal import goal as goal
     from optimizer.analysis.inverse import Inverse as Inverse
@@ -59,11 +63,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Alternatives": "optimizer.analysis.alternatives",
     "BreakEven": "optimizer.analysis.break_even",
     "Case": "optimizer.spec.resolved",
     "CaseError": "optimizer.spec",
     "Comparison": "optimizer.analysis.compare",
     "Evaluation": "optimizer.report.result",
+    "Frontier": "optimizer.analysis.frontier",
     "Goal": "optimizer.analysis.goal",
     "Inverse": "optimizer.analysis.inverse",
     "Multipliers": "optimizer.program.program",
@@ -82,10 +88,12 @@ _HOME = {
     "Status": "optimizer.program.certificate",
     "Sweep": "optimizer.report.sweep_result",
     "Utilisation": "optimizer.analysis.utilisation",
+    "alternatives": "optimizer.analysis.alternatives",
     "break_even": "optimizer.analysis.break_even",
     "compare": "optimizer.analysis.compare",
     "compare_plans": "optimizer.analysis.compare_plans",
     "evaluate": "optimizer.plan",
+    "frontier": "optimizer.analysis.frontier",
     "goal": "optimizer.analysis.goal",
     "inverse": "optimizer.analysis.inverse",
     "load": "optimizer.plan",
@@ -100,10 +108,10 @@ _HOME = {
     "value": "optimizer.analysis.deals",
 }
 __all__ = [  # noqa: RUF022
-    "plan", "break_even", "compare", "compare_plans", "evaluate", "goal", "inverse", "load", "optimal_cost", "rank", "sensitivity",
-    "serve", "smoothed_plan", "solve", "sweep", "value", "BreakEven", "Case", "CaseError", "Comparison", "Evaluation", "Goal", "Inverse",
-    "Multipliers", "Names", "OptimalCost", "Plan", "Program", "ProgramError", "Range", "Rank", "Sensitivity", "Settings", "SmoothedPlan",
-    "Solution", "Sparse", "Status", "Sweep", "Utilisation",
+    "plan", "alternatives", "break_even", "compare", "compare_plans", "evaluate", "frontier", "goal", "inverse", "load", "optimal_cost",
+    "rank", "sensitivity", "serve", "smoothed_plan", "solve", "sweep", "value", "Alternatives", "BreakEven", "Case", "CaseError",
+    "Comparison", "Evaluation", "Frontier", "Goal", "Inverse", "Multipliers", "Names", "OptimalCost", "Plan", "Program", "ProgramError",
+    "Range", "Rank", "Sensitivity", "Settings", "SmoothedPlan", "Solution", "Sparse", "Status", "Sweep", "Utilisation",
 ]  # fmt: skip
 
 

@@ -6,8 +6,10 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from optimizer.cli_alternatives import add_alternatives_options, run_alternatives
 from optimizer.cli_break_even import add_break_even_options, run_break_even
 from optimizer.cli_compare import add_compare_options, run_compare
+from optimizer.cli_frontier import add_frontier_options, run_frontier
 from optimizer.cli_goal import add_goal_options, run_goal
 from optimizer.cli_rank import add_rank_options, run_rank
 from optimizer.cli_sensitivity import add_sensitivity_options, run_sensitivity
@@ -39,6 +41,14 @@ ANALYSES = (
     Analysis(
         "break-even", "where a decision flips; own against rent", "write the flips and the plans around them there, with a plot",
         add_break_even_options, run_break_even,
+    ),
+    Analysis(
+        "frontier", "least cost against a field or a further limit", "write frontier.csv, frontier.json and a plot there",
+        add_frontier_options, run_frontier,
+    ),
+    Analysis(
+        "alternatives", "plans that cost little more and are very different", "write the plans' orders, a summary and a plot there",
+        add_alternatives_options, run_alternatives,
     ),
     Analysis(
         "goal", "the least change of numbers that meets a target, or makes a plan the best",

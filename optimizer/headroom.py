@@ -223,3 +223,12 @@ def _must_sign(program: Program, plan: Plan, short: Array, cover: Array) -> Arra
     np.maximum.at(needed, entries.col, np.where(entries.data > 0, share.ravel()[entries.row], 0.0))
     given = program.acquisition_lower
     return np.minimum(given + needed * (1 + 1e-9) * np.maximum(plan.z - given, 0.0), program.acquisition_upper)
+
+
+def true_lower_bound(program: Program, groups: Groups, settings: Settings) -> float:
+    """What every plan costs at least with the true spare replicas, by one solve of the relaxation; -inf where it gave nothing. `program` is
+    without headroom."""
+    most = most_load(program, groups)
+    curves = SpareCurves(groups.loads, most.max(axis=(0, 1)))
+    multipliers = solve(from_below(program, groups, curves, most), settings).certificate.multipliers
+    return -math.inf if multipliers is None else lower_bound(by_node(program, groups, curves, most), multipliers).value

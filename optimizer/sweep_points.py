@@ -24,15 +24,15 @@ Point = dict[str, Any]
 """Key path -> value."""
 
 
-def read_vary(texts: Iterable[str], option: str = "--vary") -> dict[str, list[Any]]:
+def read_vary(texts: Iterable[str], option: str = "--vary", name: str = "KEY.PATH") -> dict[str, list[Any]]:
     """Values by key path of options such as `sites.texas.power_mw=6,12` or `sites.texas.power_mw=6:12:4` (lowest, highest, how many; a
-    further `:log` makes equal ratios). Raises CaseError, with `option` as the place of the mistake."""
+    further `:log` makes equal ratios). `option`, `name`: what an error calls them. Raises CaseError."""
     found: dict[str, list[Any]] = {}
     for text in texts:
         key, equals, values = text.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise CaseError(option, text, "is not KEY.PATH=VALUES", "write KEY.PATH=v1,v2,v3 or KEY.PATH=lowest:highest:count")
+            raise CaseError(option, text, f"is not {name}=VALUES", f"write {name}=v1,v2,v3 or {name}=lowest:highest:count")
         if key in found:
             raise CaseError(option, key, "is varied twice", f"write all its values after one {option}")
         found[key] = _values(option, key, values)

@@ -24,6 +24,7 @@ from optimizer.settings import Settings
 from optimizer.solve import Neighbours
 from optimizer.spec import load_case
 from optimizer.spec.extends import read_case_file
+from optimizer.spec.resolved import Case
 from optimizer.sweep_fields import Fields
 
 Progress = Callable[[int, int], None]
@@ -81,11 +82,15 @@ class WhatIf:
     def name(self) -> str:
         return str(self.document.data.get("name", self.path.stem))
 
+    def read(self, point: Mapping[str, Any] | None = None, more: Mapping[str, Any] | None = None) -> Case:
+        """The case with these fields changed, read and checked but not built; see `built`."""
+        fields = Fields(self.document, list(point or {}))
+        return load_case(self.path, _merged(fields.overrides(dict(point or {})), more or {}))
+
     def built(self, point: Mapping[str, Any] | None = None, more: Mapping[str, Any] | None = None) -> Built:
         """The case with these fields changed; `more` is laid on the file after them as if a file extended it (a further limit, an offer
         that is taken out: None removes a key). Raises CaseError for a key path that names no field, and for a value that cannot be."""
-        fields = Fields(self.document, list(point or {}))
-        return build(load_case(self.path, _merged(fields.overrides(dict(point or {})), more or {})))
+        return build(self.read(point, more))
 
     def at(self, point: Mapping[str, Any] | None = None, more: Mapping[str, Any] | None = None) -> Answer:
         """The best plan with these fields changed ({key path: value}). Raises CaseError as `built` does; what has no plan is an Answer."""

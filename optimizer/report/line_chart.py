@@ -15,7 +15,8 @@ TICKS = 5
 
 @dataclass(frozen=True)
 class Series:
-    """One line through `points` (x, y), in the order given. `said`: what a point tells under the mouse; `marks`: draw its points."""
+    """One line through `points` (x, y), in the order given, broken where one is not finite.
+    `said`: what a point tells under the mouse; `marks`: draw its points."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -63,13 +64,24 @@ def _panel(chart: Chart) -> list[str]:
         kept = [(i, x, y) for i, (x, y) in enumerate(series.points) if math.isfinite(x) and math.isfinite(y)]
         if not kept:
             continue
-        out += line([(x_of(x), y_of(y)) for _, x, y in kept], color, "4 3" if series.dashed else "")
+        for run in _runs([i for i, _, _ in kept]):
+            out += line([(x_of(x), y_of(y)) for i, x, y in kept if i in run], color, "4 3" if series.dashed else "")
         for i, x, y in kept if series.marks else ():
             told = series.said[i] if i < len(series.said) else f"{series.name}: {x:.6g}, {y / chart.divisor:.6g}{chart.unit}"
             at = f'cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="2.5"'
             out.append(f'<circle {at} fill="{color}"><title>{escape(told)}</title></circle>')
         names.append((series.name, color))
     return out + legend(names)
+
+
+def _runs(positions: Sequence[int]) -> list[set[int]]:
+    """Positions that follow each other: a point that is not finite breaks the line."""
+    found: list[set[int]] = []
+    for before, position in zip([-2, *positions], positions, strict=False):
+        if position != before + 1:
+            found.append(set())
+        found[-1].add(position)
+    return found
 
 
 class Scale:

@@ -35,8 +35,8 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "optimizer.cli_analyses": (
         {
-            "optimizer.cli_break_even", "optimizer.cli_compare", "optimizer.cli_goal", "optimizer.cli_rank", "optimizer.cli_sensitivity",
-            "optimizer.cli_value",
+            "optimizer.cli_alternatives", "optimizer.cli_break_even", "optimizer.cli_compare", "optimizer.cli_frontier",
+            "optimizer.cli_goal", "optimizer.cli_rank", "optimizer.cli_sensitivity", "optimizer.cli_value",
         },
         set(),
     ),
@@ -45,6 +45,11 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
         set(),
     ),
     "optimizer.cli_goal": ({"optimizer.analysis", "optimizer.cli_analysis", "optimizer.report", "optimizer.spec"}, set()),
+    "optimizer.cli_frontier": (
+        {"optimizer.analysis", "optimizer.cli_analysis", "optimizer.report", "optimizer.spec", "optimizer.sweep_points"},
+        set(),
+    ),
+    "optimizer.cli_alternatives": ({"optimizer.analysis", "optimizer.cli_analysis", "optimizer.report"}, set()),
     "optimizer.cli_analysis": ({"optimizer.report", "optimizer.spec"}, set()),
     "optimizer.cli_compare": ({"optimizer.analysis", "optimizer.cli_analysis", "optimizer.report", "optimizer.spec"}, set()),
     "optimizer.cli_rank": (
@@ -136,7 +141,9 @@ TYPE_ARROWS: dict[str, set[str]] = {
     "optimizer.checkpoint": {"optimizer.settings"},
     "optimizer.cli_analyses": {"optimizer.settings"},
     "optimizer.cli_analysis": {"optimizer.settings"},
+    "optimizer.cli_alternatives": {"optimizer.settings"},
     "optimizer.cli_break_even": {"optimizer.settings"},
+    "optimizer.cli_frontier": {"optimizer.settings"},
     "optimizer.cli_goal": {"optimizer.settings"},
     "optimizer.cli_compare": {"optimizer.settings"},
     "optimizer.cli_rank": {"optimizer.settings"},
