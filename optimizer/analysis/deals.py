@@ -5,7 +5,8 @@
                      it, every column of the offer has a reduced cost r(f) linear in the factor f; from f = max over columns of
                      r(0) / (r(0) - r(1)) on none is negative, so m proves the bound of the case without the offer for the case with it.
                      From below: a certified plan with the offer that costs less than the bound without it. Bisection brings the two
-                     together, as far as the gaps let costs be told apart.
+                     together, as far as the gaps let costs be told apart. Where work queues, m belongs to lines for spare replicas, and
+                     the end from above is an estimate.
     demand curve     the best plan at each factor. The optimal cost is concave in f, and its slope is what is paid at f = 1
     a lot            all or nothing: the count fixed, price excluded; the difference to the case without is the most to pay for all of it
 """
@@ -31,6 +32,7 @@ from optimizer.spec import CaseError
 FACTORS = (0.5, 0.75, 0.9, 1.1, 1.25, 1.5, 2.0)
 REFINED = 6  # bisections of the highest price
 CLOSE = 1.01  # between the ends of its bracket
+NOTHING = 8.0  # gaps that were asked for: an offer that is worth at most so much is worth nothing
 MOST_FACTOR = 1e6
 
 Bracket = tuple[float, float]
@@ -47,9 +49,13 @@ class AtPrice:
 
 @dataclass(frozen=True)
 class Lot:
-    """All of `count_chips` or nothing. Dollars of present value, brackets; `worth_usd` is the most to pay for the whole lot, `price_usd`
-    what its price comes to, `gain_usd` the case without the offer less the case with the lot at its price. `best_fraction` of the lot is
-    what the plan takes where it may take any part, NaN without a plan."""
+    """All of `count_chips` or nothing. Dollars of present value, brackets.
+
+    worth_usd      the most to pay for the whole lot
+    price_usd      what its price comes to when it is used as it is then (with breaks: what is free is kept)
+    gain_usd       the case without the offer less the case with the lot at its price, of which paid_usd is paid
+    best_fraction  of the lot, where any part may be taken; NaN without a plan
+    """
 
     count_chips: float
     excluding_price: Answer
@@ -57,14 +63,15 @@ class Lot:
     any_part: Answer
     worth_usd: Bracket
     price_usd: float
+    paid_usd: float
     gain_usd: Bracket
     best_fraction: float
 
 
 @dataclass(frozen=True)
 class Value:
-    """`worth_usd` and `highest_factor` are brackets; `displaced`: rows of chip-years by mode, chip and place, without the offer and with
-    it."""
+    """`worth_usd` and `highest_factor` are brackets; where work `queues`, the end of the latter from above is an estimate. `displaced`: rows of
+    chip-years by mode, chip and place, without the offer and with it."""
 
     case_name: str
     case_file: str
@@ -76,6 +83,7 @@ class Value:
     curve: tuple[AtPrice, ...]  # by factor; the case as it is among them
     displaced: tuple[dict[str, object], ...]
     lot: Lot | None
+    queues: bool
     settings: Settings
     solves: int
 
@@ -124,6 +132,7 @@ def value(
             progress(min(what_if.solves, steps), steps)
 
     told()
+    gap = what_if.settings.gap_relative
     free = priced(built, columns, 0.0)
     here = _at(what_if, built, free, columns, 1.0)
     told()
@@ -135,28 +144,34 @@ def value(
         if factor not in points:
             points[factor] = _at(what_if, built, free, columns, factor)
             told()
-    least = max((f for f, point in points.items() if _worth_something(point, without)), default=0.0)
-    most = min([most, *(f for f, point in points.items() if f > least and point.answer.has_plan)])
-    for _ in range(refined if without.has_plan and 0 < most < math.inf else 0):
+    least = max((f for f, point in points.items() if _sign(point, without, gap) > 0), default=0.0)
+    most = min([most, *(f for f, point in points.items() if f > least and _sign(point, without, gap) == 0)])
+    for _ in range(refined if 0 < most < math.inf else 0):
         if most <= CLOSE * least:
             break
         factor = math.sqrt(least * most) if least > 0 else most / 4
         points[factor] = _at(what_if, built, free, columns, factor)
         told()
-        if not points[factor].answer.has_plan:
+        sign = _sign(points[factor], without, gap)
+        if sign < 0:
             break
-        least, most = (factor, most) if _worth_something(points[factor], without) else (least, factor)
+        least, most = (factor, most) if sign else (least, factor)
     lot = None if lot_chips is None else _lot(what_if, built, free, columns, lot_chips, without)
     if progress is not None:
         progress(steps, steps)
     return Value(
         what_if.name, str(case), columns, here, without, difference(without, here.answer), (least, most),
-        tuple(points[f] for f in sorted(points)), tuple(displaced(without, here.answer)), lot, what_if.settings, what_if.solves,
+        tuple(points[f] for f in sorted(points)), tuple(displaced(without, here.answer)), lot,
+        here.answer.found.true is not None, what_if.settings, what_if.solves,
     )  # fmt: skip
 
 
-def _worth_something(point: AtPrice, without: Answer) -> bool:
-    return point.answer.has_plan and without.has_plan and point.answer.cost_usd < without.lower_bound_usd
+def _sign(point: AtPrice, without: Answer, gap: float) -> int:
+    """1: the offer is worth something at this price, certified; 0: it is worth nothing; -1: the gaps are too wide to say."""
+    low, high = difference(without, point.answer)
+    if low > 0:
+        return 1
+    return 0 if high <= NOTHING * gap * abs(without.cost_usd) else -1
 
 
 def difference(more: Answer, less: Answer) -> Bracket:
@@ -210,8 +225,8 @@ def _lot(what_if: WhatIf, built: Built, free: Built, columns: OfferColumns, coun
     at_price = what_if.of(taken(built, columns, count))
     part = what_if.of(taken(built, columns, count, all_of_it=False))
     worth, gain = (_either_way(without, answer) for answer in (excluding, at_price))
-    price = _use(at_price, built, free, columns).paid_usd
-    return Lot(count, excluding, at_price, part, worth, price, gain, _use(part, built, free, columns).signed_chips / count)
+    price, paid = (_use(answer, built, free, columns).paid_usd for answer in (excluding, at_price))
+    return Lot(count, excluding, at_price, part, worth, price, paid, gain, _use(part, built, free, columns).signed_chips / count)
 
 
 def _either_way(without: Answer, answer: Answer) -> Bracket:

@@ -54,9 +54,10 @@ def _highest(found: Value) -> str:
         return "No price is too high: nothing else meets the limits, or its price does not enter its cost."
     if most <= 0:
         return "It is worth nothing at any price."
+    above = f"above about {most:.4g} times (an estimate)" if found.queues else f"above {most:.4g} times its price it is worth nothing"
     if least <= 0:
-        return f"Above {most:.4g} times its price it is worth nothing; at no price that was tried is it worth more than the gaps."
-    return f"Highest price worth paying: between {least:.4g} and {most:.4g} times its price; above it is worth nothing."
+        return f"Highest price worth paying: {above}; at no price that was tried is it sure to be worth more than the gaps."
+    return f"Highest price worth paying: at least {least:.4g} times its price; {above}."
 
 
 def _average(found: Value) -> str:
@@ -90,9 +91,11 @@ def _displaced(found: Value) -> Page:
 
 
 def _lot(lot: Lot, name: str) -> Page:
-    sentences = [f"All {figures.chips(lot.count_chips)} chips together are worth {bracket(lot.worth_usd)}, their price left out."]
+    all_of_it = f"All {figures.chips(lot.count_chips)} chips together are worth {bracket(lot.worth_usd)}, their price left out"
+    sentences = [f"{all_of_it}; used like that, their price would come to {figures.usd(lot.price_usd)}."]
     if lot.at_price.has_plan:
-        sentences.append(f"Their price comes to {figures.usd(lot.price_usd)}; taking all of them gains {bracket(lot.gain_usd)}.")
+        paid = f"At their price the plan pays {figures.usd(lot.paid_usd)} for them"
+        sentences.append(f"{paid}, and taking all of them gains {bracket(lot.gain_usd)}.")
     else:
         sentences.append(f"With all of them at their price: {lot.at_price.status}. {lot.at_price.reason}")
     if not lot.excluding_price.has_plan:
