@@ -70,8 +70,8 @@ class Lot:
 
 @dataclass(frozen=True)
 class Value:
-    """`worth_usd` and `highest_factor` are brackets; where work `queues`, the end of the latter from above is an estimate. `displaced`: rows of
-    chip-years by mode, chip and place, without the offer and with it."""
+    """`worth_usd` and `highest_factor` are brackets; where work `queues`, the end of the latter from above is an estimate. `displaced`:
+    rows of chip-years by mode, chip and place, without the offer and with it."""
 
     case_name: str
     case_file: str
