@@ -23,6 +23,7 @@ import numpy as np
 from optimizer.analysis.offer_changes import OfferColumns, Use, columns_of_offer, forbidden, priced, taken, use_of
 from optimizer.analysis.what_if import Answer, Progress, WhatIf
 from optimizer.build.build import Built
+from optimizer.economics.calendar import HOURS_PER_YEAR
 from optimizer.program.lagrangian import reduced_acquisition_costs
 from optimizer.program.program import Array, Multipliers, Program
 from optimizer.report.orders import mix_table
@@ -255,7 +256,7 @@ def _chip_years(answer: Answer) -> dict[tuple[str, str, str], float]:
     structure, plan = answer.found.built.structure, answer.found.solution.certificate.plan
     assert plan is not None
     table, found = mix_table(structure, plan), {}
-    years = dict(zip(structure.calendar.names, structure.calendar.hours / 8766.0, strict=True))
+    years = dict(zip(structure.calendar.names, structure.calendar.hours / HOURS_PER_YEAR, strict=True))
     for row in table.itertuples():
         key = str(row.mode), str(row.chip), str(row.place)
         found[key] = found.get(key, 0.0) + float(row.probability * row.chips * years[row.period])

@@ -11,6 +11,7 @@ from optimizer.build.build import Built, program_of
 from optimizer.build.records import LimitRecord
 from optimizer.build.structure import Structure
 from optimizer.build.values import values
+from optimizer.economics.calendar import HOURS_PER_YEAR
 from optimizer.program.program import Array, Plan, Program, Sparse
 from optimizer.report.case_prices import CasePrices
 from optimizer.spec import CaseError
@@ -127,16 +128,19 @@ def use_of(built: Built, free: Program, columns: OfferColumns, plan: Plan) -> Us
     """`free`: the program with the price at zero; the difference is what the price costs."""
     s, p = built.structure, built.program
     weight = s.acquisition.weight.read(np.concatenate([built.parameters.values, [0.0, 1.0]]))
-    years = np.array([sum(s.calendar.hours[t] for t in a.counted) / 8766.0 for a in s.acquisitions]).reshape(-1)
     z = np.where(columns.acquisitions, plan.z, 0.0)
     signed = float((weight * np.where(columns.orders, plan.z, 0.0)).sum())
     paid = float((p.acquisition_cost - free.acquisition_cost) @ z)
     paid += float((p.node_weight[:, None, None] * (p.rent_cost - free.rent_cost) * plan.r * columns.pools).sum())
     hours = CasePrices.of(s.case).block_hours  # [T, B]
     probability = s.probability.read(np.concatenate([built.parameters.values, [0.0, 1.0]]))
+    state, pool, column = p.held_matrix.index
+    chips = (pool < p.pools) * p.held_matrix.value / np.array([a.usable_share for a in s.acquisitions]).reshape(-1)[column]
+    chance = np.concatenate([probability, [1.0]])[s.tree.scenario]  # SHARED = -1: certain
+    held = float((chips * (chance * s.calendar.hours[s.tree.period])[state] * z[column]).sum()) / HOURS_PER_YEAR
     per_pool = np.zeros(len(s.pools))
     for rent in s.rents:
         per_pool[rent.pool] = 1.0 / rent.usable_share
     rent = plan.r.reshape(s.tree.scenarios, s.tree.periods, *plan.r.shape[1:])
-    rented = float(np.einsum("s,tb,stbg,g->", probability, hours, rent, np.where(columns.pools, per_pool, 0.0))) / 8766.0
-    return Use(signed, float((weight * years) @ z) + rented, paid)
+    rented = float(np.einsum("s,tb,stbg,g->", probability, hours, rent, np.where(columns.pools, per_pool, 0.0))) / HOURS_PER_YEAR
+    return Use(signed, held + rented, paid)

@@ -69,6 +69,21 @@ def test_the_curve_falls_and_its_slope_is_what_is_paid() -> None:
     assert one.worth_usd[0] <= found.worth_usd[1]
 
 
+def test_a_lot_of_the_case_is_the_lot_and_tranches_count_from_their_own_dates(tmp_path: Path) -> None:
+    """Half of 200,000 chips at once and half two years later: three years each on average of the four, and paid when they come."""
+    case = tmp_path / "lot.yaml"
+    case.write_text(
+        f"extends: {OWN_OR_RENT}\noffers: {{buy: {{lot_chips: 200000, window: {{from: 2026-10-01, until: 2026-10-01}}, "
+        "deliveries: [{months: 0, share: 0.5}, {months: 24, share: 0.5}], life_months: 24}}\n"
+    )
+    found = optimizer.value(case, "buy", factors=(), refined=0)
+    assert found.lot is not None and found.lot.count_chips == 200_000
+    assert found.with_offer.use.signed_chips == pytest.approx(found.lot.best_fraction * 200_000, rel=1e-6)
+    assert found.with_offer.use.chip_years == pytest.approx(2.0 * found.with_offer.use.signed_chips, rel=2e-3)
+    row = next(row for row in found.displaced if row["mode"] == "own")
+    assert row["chip_years_with"] == pytest.approx(found.with_offer.use.chip_years, rel=1e-6)
+
+
 def test_without_it_means_the_case_without_it() -> None:
     """Against the case file with the offer taken out."""
     found = optimizer.value(TWO_CLOUDS, "reserve_tpu", factors=(), refined=0)
