@@ -28,7 +28,8 @@ from optimizer.spec import CaseError
 BEST = "best"
 COUNTED: tuple[tuple[str, Key, str], ...] = (("fewest places", place_of, "places"), ("fewest contracts", contract_of, "contracts"))
 FEWEST_AFTER = 6  # measures tried before these
-SMALLEST = 1e-6  # of the largest order, of a measure: less is rounding
+SMALLEST = 1e-6  # of a measure: less is rounding
+LEAST_CHIPS = 0.5  # of an order in the core
 
 Progress = Callable[[int, int], None]
 
@@ -228,15 +229,13 @@ def common_core(plans: Sequence[Alternative]) -> tuple[tuple[CoreOrder, ...], fl
     in that year (NaN where it signs nothing)."""
     structure = plans[0].built.structure
     weights = Weights(plans[0].built)
-    year = weights.years.cumsum() - weights.years < 1.0 - 1e-6
-    least = SMALLEST * max(float(plan.plan.z.max(initial=0.0)) for plan in plans)
     best = plans[0].plan.z
-    first = [a for a in structure.acquisitions if year[a.period]]
+    first = [a for a in structure.acquisitions if weights.first_year[a.period]]
     whole = sum(float(weights.signed[a.index] * best[a.index]) for a in first)
     core = []
     for a in first:
         count = min(float(plan.plan.z[a.index]) for plan in plans)
-        if count > least:
+        if count >= LEAST_CHIPS:
             share = float(weights.signed[a.index]) * count / whole if whole > 0 else math.nan
             core.append(CoreOrder(a.offer, a.signing_date, a.scenario or "", count, float(best[a.index]), share))
     core.sort(key=lambda order: (order.signing_date, -order.share))

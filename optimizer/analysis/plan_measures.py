@@ -15,6 +15,7 @@ import numpy as np
 
 from optimizer.build.acquisitions import acquisition_values
 from optimizer.build.build import Built
+from optimizer.economics.calendar import add_months
 from optimizer.program.program import Array, Plan, Program
 from optimizer.spec.resolved import Offer
 
@@ -59,6 +60,12 @@ class Weights:
     def years(self) -> Array:
         """[T]."""
         return np.array([period.days * 24 / HOURS_PER_YEAR for period in self.structure.periods])
+
+    @cached_property
+    def first_year(self) -> Array:
+        """bool[T]: periods that begin in the first twelve months."""
+        end = add_months(self.structure.periods[0].start, 12)
+        return np.array([period.start < end for period in self.structure.periods])
 
     @cached_property
     def signed(self) -> Array:
@@ -152,8 +159,7 @@ def measures(built: Built, plan: Plan) -> list[Measure]:
     weight = np.asarray(acquired.weight, float)
     none = np.zeros((built.program.nodes, built.program.blocks, built.program.pools))
     spend = np.asarray(acquired.cash.spend(), float).sum(axis=1) * weight
-    year = w.years.cumsum() - w.years < 1.0 - 1e-6  # periods that begin in the first year
-    early = np.array([bool(year[a.period]) for a in built.structure.acquisitions])
+    early = np.array([bool(w.first_year[a.period]) for a in built.structure.acquisitions])
     money = [
         Measure("least capital", "USD", 1, np.where(own, np.asarray(acquired.price, float) * weight, 0.0), none, 0.0),
         Measure("least signed in the first year", "USD", 1, np.where(early, spend, 0.0), none, 0.0),

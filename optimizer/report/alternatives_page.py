@@ -57,7 +57,7 @@ def alternatives_page(found: Alternatives, where: str | None = None) -> Page:
     page += [heading("What the plans are made of: share of the compute signed and rented"), *_mixes(found.plans)]
     page += _core(found)
     if found.left_out:
-        page += [heading("Aims that gave no further plan"), bullets([f"{name}: {why}" for name, why in found.left_out])]
+        page += [heading("Aims that gave no further plan"), bullets(_left_out(found))]
     page.append(unbroken(f"\nResults: {where}") if where else line(f"\n{NOT_WRITTEN}"))
     return page
 
@@ -140,6 +140,14 @@ def _core(found: Alternatives) -> Page:
         grid(["offer", "signed", "at least, chips", "best plan", "share"], rows, words=2),
         line(f"Together {figures.percent(found.core_share)} of the compute that the best plan signs in the first year.{some}"),
     ]
+
+
+def _left_out(found: Alternatives) -> list[str]:
+    """A reason that several share is said once."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in found.left_out:
+        by_reason.setdefault(why, []).append(name)
+    return [f"{', '.join(names)}: {why}" for why, names in by_reason.items()]
 
 
 # files --------------------------------------------------------------------------------------------------------------------------------

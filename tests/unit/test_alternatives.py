@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -130,6 +131,8 @@ def test_the_core_is_in_every_plan(found: Alternatives) -> None:
         counts = [float(plan.plan.z[at[order.offer, order.signing_date, order.scenario]]) for plan in found.plans]
         assert order.count_chips == min(counts) and order.best_chips == counts[0]
     best_alone, whole = common_core(found.plans[:1])
+    signed = {a.signing_date for a in found.plans[0].built.structure.acquisitions if found.plans[0].plan.z[a.index] > 1}
+    assert {order.signing_date for order in best_alone} == {day for day in signed if day < date(2027, 10, 1)} < signed
     assert whole == pytest.approx(1.0, abs=1e-3) and all(order.count_chips == order.best_chips for order in best_alone)
 
 
