@@ -269,7 +269,8 @@ def test_targets_are_read() -> None:
 
 
 # the command ------------------------------------------------------------------------------------------------------------------------
-def test_the_command_writes_what_it_shows(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_command_writes_what_it_shows(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # names stay in one piece
     out = tmp_path / "goal"
     assert main(["goal", str(OWN_OR_RENT), "--meet", "cost_usd<=40e9", "--change", f"{BUY}=15000:40000", "--out", str(out)]) == 0
     page = capsys.readouterr().out

@@ -111,7 +111,8 @@ def test_not_found_claims_only_the_point() -> None:
     )
 
 
-def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # names stay in one piece
     plan, out = tmp_path / "mine.json", tmp_path / "out"
     plan.write_text(json.dumps(own(500_000)))
     assert main(["goal", str(CASE), "--plan", str(plan), "--change", f"{BUY}=10000:40000", "--out", str(out)]) == 0
