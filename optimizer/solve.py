@@ -135,6 +135,7 @@ class _Solve:
         self.compile_seconds, self.certify_seconds = 0.0, certify_seconds
         self.store: Store | None = None
         self.neighbours, self.warm = neighbours, False
+        self.attempting = False  # once an iterate was worth a certificate, all that follow are
 
     def solution(self) -> Solution:
         from optimizer.solver.compiled import forget
@@ -153,7 +154,7 @@ class _Solve:
                 if not self.complete:
                     failure = self._until_memory_ends(layout, advance)
                 if self.warm and failure is None and not self.best.done:  # once more, from the usual start
-                    self.state, self.warm, self.best.stale = None, False, 0
+                    self.state, self.warm, self.best.stale, self.attempting = None, False, 0, False
                     failure = self._until_memory_ends(layout, advance)
                 if failure is not None and layout.shape.streaming < STREAM_ALL:
                     self._let_go()
@@ -214,8 +215,8 @@ class _Solve:
             rough = precision == "float32"  # digits end there soon after the goal: every iterate near it is worth a look
             within = STALLED_FACTOR if rough or waited >= WAIT else ATTEMPT_FACTOR
             close = iterate.gap_estimate <= within * settings.gap_relative and iterate.primal_error < (1e-2 if rough else 1e-4)
-            if close or best.certificate is not None:
-                attempt = self._timed(best.consider, iterate)
+            if close or self.attempting:
+                attempt, self.attempting = self._timed(best.consider, iterate), True
             line = LogLine(
                 iterate.iteration, self._elapsed(), iterate.mu, iterate.primal_cost, iterate.dual_cost, iterate.gap_estimate,
                 iterate.primal_error, iterate.dual_error, iterate.step_primal, iterate.step_dual, iterate.correctors,
@@ -295,6 +296,7 @@ class _Solve:
         self.log = [LogLine(*row) for row in saved.log]
         self.resumed_at, self.spent_before = saved.iteration, saved.seconds
         self._timed(self.best.restore, saved.numbers, saved.pairs)
+        self.attempting = self.best.certificate is not None
         if saved.complete:
             self._timed(self.best.finished)
 

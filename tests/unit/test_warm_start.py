@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,3 +99,25 @@ def test_checkpoints_and_neighbours_do_not_mix(tmp_path) -> None:
 
 def _arrays(tree) -> list[np.ndarray]:
     return [np.asarray(a) for a in (tree if isinstance(tree, tuple) else (tree,))]
+
+
+def test_after_a_certificate_that_leads_nowhere_the_usual_start_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warm run that looked close, was certified badly and went no further: the run from the usual start must not be judged from its
+    first iterates on, of which none is better for a while."""
+    module = importlib.import_module("optimizer.solver.interior_point")
+    usual, runs = module.interior_point, []
+
+    def stuck_at_first(*arguments: Any) -> Iterator[Any]:
+        runs.append(1)
+        for iterate in usual(*arguments):
+            if len(runs) != 2:  # the first solve's, then the warm run
+                yield iterate
+            elif iterate.gap_estimate < 1e-2:
+                yield replace(iterate, primal_cost=1.0, dual_cost=1.0, primal_error=0.0)
+                return
+
+    monkeypatch.setattr(module, "interior_point", stuck_at_first)
+    program, neighbours = random_program(0, **FAMILIES["tree_all_rows"]), Neighbours()
+    assert solve(program, Settings(), neighbours).status is Status.CERTIFIED
+    assert solve(changed(program, 1), Settings(), neighbours).status is Status.CERTIFIED
+    assert len(runs) == 3
