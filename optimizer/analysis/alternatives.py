@@ -234,6 +234,8 @@ def common_core(plans: Sequence[Alternative]) -> tuple[tuple[CoreOrder, ...], fl
     whole = sum(float(weights.signed[a.index] * best[a.index]) for a in first)
     core = []
     for a in first:
+        if a.extends >= 0:  # no further chips
+            continue
         count = min(float(plan.plan.z[a.index]) for plan in plans)
         if count >= LEAST_CHIPS:
             share = float(weights.signed[a.index]) * count / whole if whole > 0 else math.nan

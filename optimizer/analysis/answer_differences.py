@@ -68,10 +68,22 @@ def amounts_of_tables(cost: pd.DataFrame, acquisitions: pd.DataFrame, mix: pd.Da
     return {
         "cost": {category: usd for (category,), (usd,) in sums(cost, ["category"], ["expected_present_value_usd"]).items()},
         "kind": kinds,
-        "signed": {offer: chips for (offer,), (chips,) in sums(acquisitions, ["offer"], ["count_chips"], "probability").items()},
+        "signed": signed_chips(acquisitions),
         "rented": {f"{mode} {chip} {place}": chips / periods for (mode, chip, place), (chips,) in held.items() if mode in RENTED},
         "place": places,
     }
+
+
+def orders_only(acquisitions: pd.DataFrame) -> pd.DataFrame:
+    """A table of acquisitions without the extensions of contracts with breaks: they are no further chips. Each delivery of an order has its
+    own row and count."""
+    return acquisitions[acquisitions["order"] == "order"] if "order" in acquisitions else acquisitions
+
+
+def signed_chips(acquisitions: pd.DataFrame) -> dict[str, float]:
+    """Expected chips signed, by offer."""
+    found = sums(orders_only(acquisitions), ["offer"], ["count_chips"], "probability")
+    return {offer: chips for (offer,), (chips,) in found.items()}
 
 
 def unserved_amounts(unserved: pd.DataFrame) -> dict[str, float]:
@@ -106,7 +118,9 @@ class Order:
 def first_year_orders(before: pd.DataFrame, after: pd.DataFrame, day: str) -> tuple[Order, ...]:
     """Of two tables of acquisitions, what is signed before `day` (ISO), in order of signing."""
     keys = ["signing_date", "offer", "scenario"]
-    mine, theirs = ({tuple(map(str, key)): chips for key, (chips,) in sums(t, keys, ["count_chips"]).items()} for t in (before, after))
+    mine, theirs = (
+        {tuple(map(str, key)): chips for key, (chips,) in sums(orders_only(t), keys, ["count_chips"]).items()} for t in (before, after)
+    )
     found = [
         Order(key[1], key[0], key[2], mine.get(key, 0.0), theirs.get(key, 0.0)) for key in sorted({**mine, **theirs}) if key[0] < day
     ]

@@ -6,8 +6,16 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from optimizer.analysis.answer_differences import Amounts, Line, Order, amounts_of_tables, first_year_orders, lines, unserved_amounts
-from optimizer.report.frames import sums
+from optimizer.analysis.answer_differences import (
+    Amounts,
+    Line,
+    Order,
+    amounts_of_tables,
+    first_year_orders,
+    lines,
+    signed_chips,
+    unserved_amounts,
+)
 from optimizer.report.written_plan import WrittenPlan, read_written_plan
 from optimizer.spec.horizon_dates import add_months
 
@@ -60,7 +68,7 @@ def compare_plans(before: str | Path, after: str | Path) -> PlanComparison:
 def _amounts(plan: WrittenPlan, read: list[str]) -> Amounts:
     found: Amounts = {
         "cost": plan.cost_by_category_usd,
-        "signed": {offer: chips for (offer,), (chips,) in sums(plan.acquisitions, ["offer"], ["count_chips"], "probability").items()},
+        "signed": signed_chips(plan.acquisitions),
     }
     if "mix" in read and "cost" in plan.tables:
         cost, mix = plan.tables["cost"], plan.tables["mix"]

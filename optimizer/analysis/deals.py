@@ -133,7 +133,7 @@ def value(
             progress(min(what_if.solves, steps), steps)
 
     told()
-    gap = what_if.settings.gap_relative
+    gap, may = what_if.settings.gap_relative, not built.program.acquisition_lower[columns.acquisitions].any()
     free = priced(built, columns, 0.0)
     here = _at(what_if, built, free, columns, 1.0)
     told()
@@ -145,15 +145,15 @@ def value(
         if factor not in points:
             points[factor] = _at(what_if, built, free, columns, factor)
             told()
-    least = max((f for f, point in points.items() if _sign(point, without, gap) > 0), default=0.0)
-    most = min([most, *(f for f, point in points.items() if f > least and _sign(point, without, gap) == 0)])
+    least = max((f for f, point in points.items() if _sign(point, without, gap, may) > 0), default=0.0)
+    most = min([most, *(f for f, point in points.items() if f > least and _sign(point, without, gap, may) == 0)])
     for _ in range(refined if 0 < most < math.inf else 0):
         if most <= CLOSE * least:
             break
         factor = math.sqrt(least * most) if least > 0 else most / 4
         points[factor] = _at(what_if, built, free, columns, factor)
         told()
-        sign = _sign(points[factor], without, gap)
+        sign = _sign(points[factor], without, gap, may)
         if sign < 0:
             break
         least, most = (factor, most) if sign else (least, factor)
@@ -161,29 +161,31 @@ def value(
     if progress is not None:
         progress(steps, steps)
     return Value(
-        what_if.name, str(case), columns, here, without, difference(without, here.answer), (least, most),
+        what_if.name, str(case), columns, here, without, difference(without, here.answer, may), (least, most),
         tuple(points[f] for f in sorted(points)), tuple(displaced(without, here.answer)), lot,
         here.answer.found.true is not None, what_if.settings, what_if.solves,
     )  # fmt: skip
 
 
-def _sign(point: AtPrice, without: Answer, gap: float) -> int:
+def _sign(point: AtPrice, without: Answer, gap: float, may: bool) -> int:
     """1: the offer is worth something at this price, certified; 0: it is worth nothing; -1: the gaps are too wide to say."""
-    low, high = difference(without, point.answer)
+    low, high = difference(without, point.answer, may)
     if low > 0:
         return 1
     return 0 if high <= NOTHING * gap * abs(without.cost_usd) else -1
 
 
-def difference(more: Answer, less: Answer) -> Bracket:
-    """Cost of one best plan less that of another, of which the second may do all that the first does: at least 0."""
-    if not less.has_plan:
+def difference(without: Answer, answer: Answer, may: bool) -> Bracket:
+    """Cost without an offer less cost with it; at least 0 where the second plan `may` do all that the first does, not where it must take
+    the offer. Infinite where only the second has a plan, NaN where that is not known."""
+    if not answer.has_plan:
         return math.nan, math.nan
-    if more.status == "INFEASIBLE":
+    if without.status == "INFEASIBLE":
         return math.inf, math.inf
-    if not more.has_plan:
+    if not without.has_plan:
         return math.nan, math.nan
-    return max(0.0, more.lower_bound_usd - less.cost_usd), max(0.0, more.cost_usd - less.lower_bound_usd)
+    low, high = without.lower_bound_usd - answer.cost_usd, without.cost_usd - answer.lower_bound_usd
+    return (max(0.0, low), max(0.0, high)) if may else (low, high)
 
 
 def highest_factor(program: Program, free: Program, columns: OfferColumns, without: Answer) -> float:
@@ -194,11 +196,10 @@ def highest_factor(program: Program, free: Program, columns: OfferColumns, witho
     at_zero, at_one = ([*_reduced(p, multipliers, columns)] for p in (free, program))
     most = 0.0
     for zero, one in zip(at_zero, at_one, strict=True):
-        wanted = zero < 0
-        slope = (one - zero)[wanted]
-        if (slope <= 0).any():
+        slope, wanted = one - zero, zero < 0
+        if (slope < -1e-9 * np.abs(zero)).any() or (slope[wanted] <= 0).any():  # a higher price is a reward: shares of spend
             return math.inf
-        most = max(most, float((-zero[wanted] / slope).max(initial=0.0)))
+        most = max(most, float((-zero[wanted] / slope[wanted]).max(initial=0.0)))
     return most
 
 
@@ -225,18 +226,9 @@ def _lot(what_if: WhatIf, built: Built, free: Built, columns: OfferColumns, coun
     excluding = what_if.of(taken(free, columns, count))
     at_price = what_if.of(taken(built, columns, count))
     part = what_if.of(taken(built, columns, count, all_of_it=False))
-    worth, gain = (_either_way(without, answer) for answer in (excluding, at_price))
+    worth, gain = (difference(without, answer, may=False) for answer in (excluding, at_price))
     price, paid = (_use(answer, built, free, columns).paid_usd for answer in (excluding, at_price))
     return Lot(count, excluding, at_price, part, worth, price, paid, gain, _use(part, built, free, columns).signed_chips / count)
-
-
-def _either_way(without: Answer, answer: Answer) -> Bracket:
-    """Cost without less cost with a lot, which may be dearer."""
-    if without.status == "INFEASIBLE" and answer.has_plan:
-        return math.inf, math.inf
-    if not (answer.has_plan and without.has_plan):
-        return math.nan, math.nan
-    return without.lower_bound_usd - answer.cost_usd, without.cost_usd - answer.lower_bound_usd
 
 
 def displaced(without: Answer, answer: Answer) -> list[dict[str, object]]:

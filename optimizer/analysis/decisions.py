@@ -127,7 +127,7 @@ def chip_hours(structure: Structure, plan: Values) -> dict[str, float]:
     for a in structure.acquisitions:
         if plan.z[a.index] > 0:
             share = 1.0 if a.scenario is None else chance[a.scenario]
-            found[a.offer] += float(plan.z[a.index]) * share * float(hours[list(a.counted)].sum())
+            found[a.offer] += float(plan.z[a.index]) * share * sum(part.share * float(hours[list(part.counted)].sum()) for part in a.parts)
     rented = np.einsum("s,tb,stbg->g", _probability(structure), CasePrices.of(structure.case).block_hours, by_scenario(structure, plan.r))
     for rent in structure.rents:
         found[rent.name] += float(rented[rent.pool]) / rent.usable_share

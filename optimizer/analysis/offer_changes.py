@@ -83,11 +83,21 @@ def taken(built: Built, columns: OfferColumns, count: float, all_of_it: bool = T
         raise CaseError(file, "--lot", f"`{columns.name}` is never signed", "name an own, lease or reserved offer that can be")
     paths = [np.nonzero(columns.orders & np.isin(p.signed_at, nodes))[0] for nodes in structure.tree.node_at]
     paths = list({tuple(path.tolist()): path for path in paths}.values())
+    lots = np.array([structure.case.offers[a.offer].lot_chips is not None for a in structure.acquisitions], bool).reshape(-1)
+    any_count = columns.orders & (lots | p.upper_is_derived)  # what is not bounded by an availability
+    extensions = columns.acquisitions & ~columns.orders  # bounded by their orders: their own bound must not bind
+    upper = np.where(any_count, float(count), p.acquisition_upper)
+    upper = np.where(extensions, np.maximum(upper, 2.0 * count + 1.0), upper)
+    lower = np.where(columns.orders, 0.0, p.acquisition_lower)
+    most = min(float(upper[path].sum()) for path in paths)
+    if most < count:
+        file = str(structure.case.file)
+        raise CaseError(file, "--lot", f"is {count:g}, and at most {most:g} can be signed", "give a lot that is available")
+    p = replace(p, acquisition_lower=lower, acquisition_upper=upper, upper_is_derived=p.upper_is_derived & ~columns.orders)
     if all(len(path) == 1 for path in paths):  # a bound says the same
-        upper = np.where(columns.orders, count, p.acquisition_upper)
-        lower = np.where(columns.orders & all_of_it, count, p.acquisition_lower)
-        program = replace(p, acquisition_lower=lower, acquisition_upper=upper, upper_is_derived=p.upper_is_derived & ~columns.orders)
-        return replace(built, program=program)
+        upper = np.where(columns.orders, np.minimum(upper, count), upper)
+        lower = np.where(columns.orders & all_of_it, count, lower)
+        return replace(built, program=replace(p, acquisition_lower=lower, acquisition_upper=upper))
     rows = np.concatenate([np.full(len(path), p.limits + k) for k, path in enumerate(paths)])
     matrix, bound = p.limit_matrix, np.full(len(paths), float(count))
     names = tuple(f"lot of {columns.name}" for _ in paths)
@@ -99,8 +109,6 @@ def taken(built: Built, columns: OfferColumns, count: float, all_of_it: bool = T
         ),
         limit_lower=np.concatenate([p.limit_lower, bound if all_of_it else np.full(len(paths), -np.inf)]),
         limit_upper=np.concatenate([p.limit_upper, bound]),
-        acquisition_upper=np.where(columns.orders & p.upper_is_derived, float(count), p.acquisition_upper),
-        upper_is_derived=p.upper_is_derived & ~columns.orders,
         names=replace(p.names, limit=(*p.names.limit, *names)),
     )
     last = structure.calendar.periods - 1

@@ -73,7 +73,9 @@ class Weights:
         chance = {s.name: s.weighted_probability for s in self.case.scenarios}
         return np.array(
             [
-                self.petaflops[a.pool] * self.years[list(a.counted)].sum() * chance.get(a.scenario or "", 1.0)
+                self.petaflops[a.pool]
+                * sum(part.share * self.years[list(part.counted)].sum() for part in a.parts)
+                * chance.get(a.scenario or "", 1.0)
                 for a in self.structure.acquisitions
             ]
         )
@@ -159,9 +161,10 @@ def measures(built: Built, plan: Plan) -> list[Measure]:
     weight = np.asarray(acquired.weight, float)
     none = np.zeros((built.program.nodes, built.program.blocks, built.program.pools))
     spend = np.asarray(acquired.cash.spend(), float).sum(axis=1) * weight
-    early = np.array([bool(w.first_year[a.period]) for a in built.structure.acquisitions])
+    decided = [built.structure.decisions[a.decision].period for a in built.structure.acquisitions]  # of an extension its notice
+    early = w.first_year[np.array(decided, int)]
     money = [
-        Measure("least capital", "USD", 1, np.where(own, np.asarray(acquired.price, float) * weight, 0.0), none, 0.0),
+        Measure("least capital", "USD", 1, np.where(own, np.asarray(acquired.cash.purchase, float).sum(axis=1) * weight, 0.0), none, 0.0),
         Measure("least signed in the first year", "USD", 1, np.where(early, spend, 0.0), none, 0.0),
     ]
     found = [

@@ -154,13 +154,14 @@ def owned_chips(structure: Structure, plan: Values) -> tuple[OwnedChips, ...]:
     for a in structure.acquisitions:
         if a.kind == "own" and plan.z[a.index] > 0:
             rows = slice(None) if a.scenario is None else scenarios.index(a.scenario)
-            held[rows, list(a.counted), a.pool] += float(plan.z[a.index]) * a.usable_share
+            for part in a.parts:
+                held[rows, list(part.counted), a.pool] += float(plan.z[a.index]) * a.usable_share * part.share
     for record in structure.existing:
         if record.ownership == "own" and record.pool >= 0:
             fleet = case.existing[record.name]
             held[:, list(record.counted), record.pool] += fleet.count_chips.value * fleet.usable_share.value
     weight = np.einsum("s,tb->stb", chance, hours)
-    least = 1e-6 * held.max(initial=0.0)
+    least = 1e-6 * max(held.max(initial=0.0), used.max(initial=0.0))
     found = []
     for pool in structure.pools:
         h, u = held[:, :, pool.index], used[..., pool.index]
@@ -224,10 +225,10 @@ class _Levels:
         if not done > 0 or price is None:
             return None
         for_one = sum(weight[w] * of_one for w, of_one in ratio.items()) / done
-        years = self.chip_years(first[0].counted)
+        years = self.chip_years_of(first[0])
         owned = self.present_value(first) / years / mine.usable_share.value
         load = self.prices.load_usd_per_chip_hour(mine.chip, mine.place)
-        use = float(sum(self.discount[t] * self.hours[t] * load[t] for t in first[0].counted)) / years
+        use = sum(q.share * float(sum(self.discount[t] * self.hours[t] * load[t] for t in q.counted)) for q in first[0].parts) / years
         rent = for_one * price / its.usable_share.value * HOURS_PER_YEAR
         room = rent - use
         break_even = math.nan if its.kind not in RENTED else owned / room if room > 0 else math.inf
@@ -238,7 +239,7 @@ class _Levels:
 
     def first_orders(self, offer: str) -> list[AcquisitionRecord]:
         """The order of the earliest date, on every branch on which it can be signed then."""
-        orders = [a for a in self.structure.acquisitions if a.offer == offer]
+        orders = [a for a in self.structure.acquisitions if a.offer == offer and a.extends < 0]
         return [a for a in orders if a.period == min(b.period for b in orders)]
 
     def pool_of(self, offer: str) -> int | None:
@@ -246,23 +247,25 @@ class _Levels:
         orders = [a.pool for a in self.structure.acquisitions if a.offer == offer]
         return rent if rent is not None else orders[0] if orders else None
 
-    def chip_years(self, periods: tuple[int, ...]) -> float:
-        return float(sum(self.discount[t] * self.hours[t] for t in periods)) / HOURS_PER_YEAR
+    def chip_years_of(self, order: AcquisitionRecord) -> float:
+        """Discounted, of one chip signed."""
+        return sum(part.share * float(sum(self.discount[t] * self.hours[t] for t in part.counted)) for part in order.parts) / HOURS_PER_YEAR
 
     def present_value(self, orders: list[AcquisitionRecord]) -> float:
         """Per chip, averaged over the branches."""
         worth = order_flows(self.prices, orders)[1].present_value(
             self.prices.discount_start, self.prices.discount_mid, self.prices.discount_end
         )
-        chance: Array = np.array([1.0 if a.scenario is None else self.chance[a.scenario] for a in orders])
-        return float(worth @ chance / chance.sum())
+        chance = [1.0 if a.scenario is None else self.chance[a.scenario] for a in orders]
+        of_parts: Array = np.array([p * part.share for a, p in zip(orders, chance, strict=True) for part in a.parts])
+        return float(worth @ of_parts / sum(chance))
 
     def price(self, offer: str, own: AcquisitionRecord) -> float | None:
         """$ per paid chip-hour: of rent over the periods in which the own chip counts, of a contract over its own first order."""
         rent = next((r for r in self.structure.rents if r.name == offer), None)
         if rent is None:
             orders = self.first_orders(offer)
-            return self.present_value(orders) / self.chip_years(orders[0].counted) / HOURS_PER_YEAR
+            return self.present_value(orders) / self.chip_years_of(orders[0]) / HOURS_PER_YEAR
         both = [t for t in own.counted if t in rent.periods]
         if not both:
             return None

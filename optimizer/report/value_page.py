@@ -91,8 +91,11 @@ def _displaced(found: Value) -> Page:
 
 
 def _lot(lot: Lot, name: str) -> Page:
-    all_of_it = f"All {figures.chips(lot.count_chips)} chips together are worth {bracket(lot.worth_usd)}, their price left out"
-    sentences = [f"{all_of_it}; used like that, their price would come to {figures.usd(lot.price_usd)}."]
+    all_of_it = f"All {figures.chips(lot.count_chips)} chips are worth {bracket(lot.worth_usd)}, their price left out"
+    sentences = [
+        "They are signed when the terms allow, on several dates if those do.",
+        f"{all_of_it}; used like that, their price would come to {figures.usd(lot.price_usd)}.",
+    ]
     if lot.at_price.has_plan:
         paid = f"At their price the plan pays {figures.usd(lot.paid_usd)} for them"
         sentences.append(f"{paid}, and taking all of them gains {bracket(lot.gain_usd)}.")
