@@ -114,7 +114,7 @@ def value(
     what_if = WhatIf(case, settings)
     for factor in factors:
         if not 0 <= factor <= MOST_FACTOR:
-            raise CaseError(str(case), "--factor", f"is {factor:g}", "give a factor on the price between 0 and 1e6")
+            raise CaseError(str(case), "--factors", f"is {factor:g}", "give a factor on the price between 0 and 1e6")
     if lot_chips is not None and not (math.isfinite(lot_chips) and lot_chips > 0):
         raise CaseError(str(case), "--lot", f"is {lot_chips:g}", "give a number of chips above zero")
     built = what_if.built()

@@ -224,7 +224,7 @@ def _position(case: Case, built: Built, name: str) -> int:
     if name in built.parameters:
         return built.parameters.index(name)
     near = [key for key in built.parameters.keys if key.endswith(f".{name}") or key.startswith(f"{name}.")]
-    near += difflib.get_close_matches(name, built.parameters.keys, 3, 0.6)
+    near += difflib.get_close_matches(name, built.parameters.keys, 3, 0.6) or difflib.get_close_matches(name, built.parameters.keys, 3, 0.4)
     names = ", ".join(f"`{key}`" for key in list(dict.fromkeys(near))[:3])
     remedy = f"the nearest are {names}" if names else "leave --field out to see all fields"
     what = "is no number that the cost depends on smoothly (dates, names and edges of eligibility are steps: vary them with a sweep)"
