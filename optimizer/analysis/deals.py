@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from optimizer.analysis.offer_changes import OfferColumns, Use, columns_of_offer, forbidden, priced, taken, use_of
+from optimizer.analysis.offer_worth import more_without
 from optimizer.analysis.what_if import Answer, Progress, WhatIf
 from optimizer.build.build import Built
 from optimizer.economics.calendar import HOURS_PER_YEAR
@@ -176,16 +177,8 @@ def _sign(point: AtPrice, without: Answer, gap: float, may: bool) -> int:
 
 
 def difference(without: Answer, answer: Answer, may: bool) -> Bracket:
-    """Cost without an offer less cost with it; at least 0 where the second plan `may` do all that the first does, not where it must take
-    the offer. Infinite where only the second has a plan, NaN where that is not known."""
-    if not answer.has_plan:
-        return math.nan, math.nan
-    if without.status == "INFEASIBLE":
-        return math.inf, math.inf
-    if not without.has_plan:
-        return math.nan, math.nan
-    low, high = without.lower_bound_usd - answer.cost_usd, without.cost_usd - answer.lower_bound_usd
-    return (max(0.0, low), max(0.0, high)) if may else (low, high)
+    """`more_without` of an answer; NaN where it has no plan."""
+    return more_without(without, (answer.lower_bound_usd, answer.cost_usd), may) if answer.has_plan else (math.nan, math.nan)
 
 
 def highest_factor(program: Program, free: Program, columns: OfferColumns, without: Answer) -> float:

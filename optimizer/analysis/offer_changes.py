@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from optimizer.analysis.decisions import chip_hours, expands_to
 from optimizer.build.build import Built, program_of
 from optimizer.build.records import LimitRecord
 from optimizer.build.structure import Structure
 from optimizer.build.values import values
 from optimizer.economics.calendar import HOURS_PER_YEAR
 from optimizer.program.program import Array, Plan, Program, Sparse
-from optimizer.report.case_prices import CasePrices
 from optimizer.spec import CaseError
 
 
@@ -36,7 +37,7 @@ class OfferColumns:
 def columns_of_offer(structure: Structure, name: str) -> OfferColumns:
     """`name`: as in the file, or one of offer/chip/place. Raises CaseError with the nearest names."""
     case = structure.case
-    whole = tuple(offer for offer in case.offers if offer == name or offer.startswith(f"{name}/"))
+    whole = tuple(offer for offer in case.offers if expands_to(name, offer))
     if not whole:
         roots = list(dict.fromkeys([*(offer.partition("/")[0] for offer in case.offers), *case.offers]))
         near = difflib.get_close_matches(name, roots, 3, 0.5) or roots[:6]
@@ -140,15 +141,5 @@ def use_of(built: Built, free: Program, columns: OfferColumns, plan: Plan) -> Us
     signed = float((weight * np.where(columns.orders, plan.z, 0.0)).sum())
     paid = float((p.acquisition_cost - free.acquisition_cost) @ z)
     paid += float((p.node_weight[:, None, None] * (p.rent_cost - free.rent_cost) * plan.r * columns.pools).sum())
-    hours = CasePrices.of(s.case).block_hours  # [T, B]
-    probability = s.probability.read(np.concatenate([built.parameters.values, [0.0, 1.0]]))
-    state, pool, column = p.held_matrix.index
-    chips = (pool < p.pools) * p.held_matrix.value / np.array([a.usable_share for a in s.acquisitions]).reshape(-1)[column]
-    chance = np.concatenate([probability, [1.0]])[s.tree.scenario]  # SHARED = -1: certain
-    held = float((chips * (chance * s.calendar.hours[s.tree.period])[state] * z[column]).sum()) / HOURS_PER_YEAR
-    per_pool = np.zeros(len(s.pools))
-    for rent in s.rents:
-        per_pool[rent.pool] = 1.0 / rent.usable_share
-    rent = plan.r.reshape(s.tree.scenarios, s.tree.periods, *plan.r.shape[1:])
-    rented = float(np.einsum("s,tb,stbg,g->", probability, hours, rent, np.where(columns.pools, per_pool, 0.0))) / HOURS_PER_YEAR
-    return Use(signed, held + rented, paid)
+    hours = chip_hours(s, plan)
+    return Use(signed, math.fsum(hours[offer] for offer in columns.offers) / HOURS_PER_YEAR, paid)

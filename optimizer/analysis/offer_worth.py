@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from optimizer.analysis.offer_changes import columns_of_offer, forbidden
-from optimizer.analysis.what_if import WhatIf
+from optimizer.analysis.what_if import Answer, WhatIf
 
 
 def worth_of(what_if: WhatIf, point: Mapping[str, Any], bracket_usd: tuple[float, float], offer: str) -> tuple[float, float]:
@@ -17,11 +17,16 @@ def worth_of(what_if: WhatIf, point: Mapping[str, Any], bracket_usd: tuple[float
     built = what_if.built(point)
     columns = columns_of_offer(built.structure, offer)
     without = what_if.of(forbidden(built, columns), point)
+    return more_without(without, bracket_usd, not built.program.acquisition_lower[columns.acquisitions].any())
+
+
+def more_without(without: Answer, bracket_usd: tuple[float, float], may: bool) -> tuple[float, float]:
+    """Cost without an offer less that of a plan with it, which lies in `bracket_usd`; at least 0 where that plan `may` do all that the one
+    without does, not where it must take the offer."""
     if without.status == "INFEASIBLE":
         return math.inf, math.inf
     if not without.has_plan:
         return math.nan, math.nan
     least, most = bracket_usd
     low, high = without.lower_bound_usd - most, without.cost_usd - least
-    must = built.program.acquisition_lower[columns.acquisitions].any()
-    return (low, high) if must else (max(0.0, low), max(0.0, high))
+    return (max(0.0, low), max(0.0, high)) if may else (low, high)
