@@ -16,7 +16,7 @@ from pathlib import Path
 from optimizer.analysis.fewest import Key, contract_of, fewest, place_of
 from optimizer.analysis.measure_search import Extreme, bound_on, least_within, rough
 from optimizer.analysis.plan_measures import Measure, Weights, distance, measures
-from optimizer.analysis.what_if import Answer, WhatIf
+from optimizer.analysis.what_if import Answer, Progress, WhatIf
 from optimizer.build.build import Built
 from optimizer.headroom import true_lower_bound
 from optimizer.program.certificate import certify_plans
@@ -30,8 +30,6 @@ COUNTED: tuple[tuple[str, Key, str], ...] = (("fewest places", place_of, "places
 FEWEST_AFTER = 6  # measures tried before these
 SMALLEST = 1e-6  # of a measure: less is rounding
 LEAST_CHIPS = 0.5  # of an order in the core
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

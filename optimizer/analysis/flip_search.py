@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from optimizer.analysis.decisions import UNDECIDED, Decision, Reading
 from optimizer.analysis.offer_worth import worth_of
-from optimizer.analysis.what_if import WhatIf
+from optimizer.analysis.what_if import Progress, WhatIf
 from optimizer.spec import CaseError
 
 NEAR_ZERO = 0.01  # of the range: what a tolerance is relative to where the field itself is smaller
 INVALID = "INVALID"
 
-Progress = Callable[[int, int], None]
 Value = int | float
 
 

@@ -8,14 +8,14 @@ was found.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimizer.analysis.field_gradient import field_gradient
 from optimizer.analysis.frontier_axes import Axis, axis_of_field, axis_of_word
-from optimizer.analysis.what_if import Answer, WhatIf
+from optimizer.analysis.what_if import Answer, Progress, WhatIf
 from optimizer.settings import Settings
 from optimizer.spec import CaseError
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 ROUNDING = 1e-6  # of the cost: what a rounding of the plan may pay for a share that is missed
 CLOSE = 1e-5  # of the larger chord: rounding of the slope itself
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

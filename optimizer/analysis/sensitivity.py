@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from optimizer.analysis.field_gradient import FieldGradient, field_gradient, moved
 from optimizer.analysis.field_units import allowed, is_point, natural_step
 from optimizer.analysis.moved_program import added_lines, moved_program
+from optimizer.analysis.what_if import Progress
 from optimizer.build.build import Built
 from optimizer.plan import CaseOrPath, Solved, build, load, solved
 from optimizer.program.certificate import Certificate, Status
@@ -27,8 +28,6 @@ STEP = 0.01
 BENDS = 0.05  # the two sides differ by more than this share of the larger: one number does not tell both
 CLOSE = 1e-5
 RESOLVED = 0.01  # of the derivative: where the gaps of the re-solves allow more, the comparison says nothing
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
