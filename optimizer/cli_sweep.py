@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from optimizer.cli_analysis import refuse_out
+
 if TYPE_CHECKING:
     from optimizer.settings import Settings
 
@@ -23,7 +25,6 @@ def add_sweep_options(parser: argparse.ArgumentParser) -> None:
 
 def run_sweep(options: argparse.Namespace, settings: Settings) -> int:
     """Prints a page, writes the results. Raises CaseError for wrong input."""
-    from optimizer.report.files import refuse_unwritable
     from optimizer.spec import CaseError
 
     if options.out is None:
@@ -31,11 +32,7 @@ def run_sweep(options: argparse.Namespace, settings: Settings) -> int:
     if (options.vary is None) == (options.points is None):
         problem = "names no field" if options.vary is None else "and --points are both given"
         raise CaseError(options.case, "--vary", problem, "give --vary KEY.PATH=v1,v2,v3 or --points FILE.csv")
-    try:
-        refuse_unwritable(options.out, directory=True)
-    except OSError as error:
-        problem = " ".join(str(error).split()).partition("; ")[0]
-        raise CaseError(options.case, "--out", problem, "name a directory that can be written") from error
+    refuse_out(options)
 
     from optimizer.report.page import print_page
     from optimizer.report.sweep_page import PointsBar, sweep_page

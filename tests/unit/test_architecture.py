@@ -58,7 +58,10 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "optimizer.cli_sensitivity": ({"optimizer.analysis", "optimizer.cli_analysis", "optimizer.report"}, set()),
     "optimizer.cli_sweep": (
-        {"optimizer.sweep", "optimizer.sweep_journal", "optimizer.sweep_points", "optimizer.report", "optimizer.spec"},
+        {
+            "optimizer.cli_analysis", "optimizer.sweep", "optimizer.sweep_journal", "optimizer.sweep_points", "optimizer.report",
+            "optimizer.spec",
+        },
         set(),
     ),
     "optimizer.cli_value": ({"optimizer.analysis", "optimizer.cli_analysis", "optimizer.report", "optimizer.spec"}, set()),
