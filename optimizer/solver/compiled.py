@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from optimizer.solver import newton, start
+from optimizer.solver import kept, newton, start
 from optimizer.solver.advance import advance
 from optimizer.solver.border import add_border
 from optimizer.solver.coupling import close
@@ -81,6 +81,20 @@ def parted(tree: Any) -> Any:
 
 @cache
 def _compile(key: _Key) -> Compiled:
+    shape = key.shape
+    mesh = Mesh(np.array(jax.devices()[: shape.devices]), (AXIS,)) if shape.devices > 1 else None
+    names = [name for name in (*FUNCTIONS, "close") if shape.border or name != "add_border"]
+    file = kept.path_of(shape, key.dtype.name, names, jax.tree.leaves(key.data)) if mesh is None else None
+    built = kept.load(file, names) if file is not None else None
+    if built is None:
+        with kept.compiling_anew(file):
+            built = _built(key, names, mesh)
+        if file is not None:
+            kept.save(file, built)
+    return Compiled(_factor(built, shape, mesh), *(built[name] for name in Compiled._fields[1:-1]), partial(_place, mesh))
+
+
+def _built(key: _Key, names: list[str], mesh: Mesh | None) -> dict[str, Callable]:
     shape, data = key.shape, key.data
     alone = shape._replace(devices=1)
     number = jax.ShapeDtypeStruct((), key.dtype)
@@ -99,7 +113,6 @@ def _compile(key: _Key) -> Compiled:
         "first_theta": (), "factor_cells": (columns, number), "add_border": (open_factor,), "starting_point": (factor,),
         "residuals": (state,), "advance": (state, result_of("residuals", state), factor, number),
     }  # fmt: skip
-    mesh = Mesh(np.array(jax.devices()[: shape.devices]), (AXIS,)) if shape.devices > 1 else None
 
     def build(name: str) -> Callable:
         if name == "close":
@@ -111,11 +124,8 @@ def _compile(key: _Key) -> Compiled:
         shared = jax.shard_map(partial(FUNCTIONS[name], shape), mesh=mesh, in_specs=parted(given), out_specs=outcome, check_vma=False)
         return jax.jit(shared).lower(*_on(mesh, given)).compile()
 
-    wanted = [name for name in (*FUNCTIONS, "close") if shape.border or name != "add_border"]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        built = dict(zip(wanted, pool.map(build, wanted), strict=True))
-    place = partial(_place, mesh)
-    return Compiled(_factor(built, shape, mesh), *(built[name] for name in Compiled._fields[1:-1]), place)
+        return dict(zip(names, pool.map(build, names), strict=True))
 
 
 def _factor(built: dict[str, Callable], shape: Shape, mesh: Mesh | None) -> Callable:
