@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from optimizer.analysis.field_gradient import FieldGradient, field_gradient, moved
@@ -13,9 +14,9 @@ from optimizer.analysis.field_units import allowed, is_point, natural_step
 from optimizer.analysis.moved_program import added_lines, moved_program
 from optimizer.analysis.what_if import Progress
 from optimizer.build.build import Built
-from optimizer.plan import CaseOrPath, Solved, build, load, solved
+from optimizer.plan import CaseOrPath, build, load, solved
 from optimizer.program.certificate import Certificate, Status
-from optimizer.program.program import ProgramError
+from optimizer.program.program import Program, ProgramError
 from optimizer.settings import Settings
 from optimizer.solve import Neighbours, solve
 from optimizer.spec import CaseError
@@ -23,6 +24,9 @@ from optimizer.spec.resolved import Case
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Resolve = Callable[[Program], Certificate]
+"""A certified solve of a moved program."""
 
 STEP = 0.01
 BENDS = 0.05  # the two sides differ by more than this share of the larger: one number does not tell both
@@ -147,11 +151,12 @@ def sensitivity(
     fields: Sequence[str] = (),
     step: float = STEP,
     progress: Progress | None = None,
+    resolve: Resolve | None = None,
 ) -> Sensitivity:
     """The derivative of the optimal cost with respect to every number of the case and of the catalog rows it uses.
 
     The `checked` fields that are worth most per cent, and all of `fields`, are re-solved at `step` (relative; of a share or rate at zero,
-    absolute) to both sides, certified. Raises CaseError for a case that cannot be used and a field that does not exist.
+    absolute) to both sides, certified: by this solver, or by `resolve`, which is then asked for the case as it is first. Raises CaseError for a case that cannot be used and a field that does not exist.
     """
     settings = settings or Settings()
     if not 0 < step < 1:
@@ -169,18 +174,28 @@ def sensitivity(
     worths = [_worth(gradient, built, i) for i in range(len(gradient.keys))]
     order = sorted(range(len(worths)), key=lambda i: -worths[i].rank)
     chosen = list(dict.fromkeys([*[i for i in order if worths[i].rank > 0][:checked], *wanted]))
-    neighbours, lines = Neighbours(), added_lines(found.built)
+    lines, here = added_lines(found.built), c
+    if resolve is None:
+        resolve = _own_solves(settings)
+    elif chosen:
+        here = resolve(moved_program(found.built, gradient.values, lines))
+    sides = partial(_side, found.built, lines, resolve, here, gradient)
     for done, i in enumerate(chosen):
         if progress is not None:
             progress(2 * done, 2 * len(chosen))
-        right = _side(found, lines, settings, neighbours, gradient, i, _step_of(worths[i], step))
+        right = sides(i, _step_of(worths[i], step))
         if progress is not None:
             progress(2 * done + 1, 2 * len(chosen))
-        left = _side(found, lines, settings, neighbours, gradient, i, -_step_of(worths[i], step))
+        left = sides(i, -_step_of(worths[i], step))
         worths[i] = replace(worths[i], left=left, right=right)
     if progress is not None and chosen:
         progress(2 * len(chosen), 2 * len(chosen))
     return Sensitivity(case.name, str(case.file), c, tuple(worths[i] for i in order), step, settings)
+
+
+def _own_solves(settings: Settings) -> Resolve:
+    neighbours = Neighbours()
+    return lambda program: solve(program, settings, neighbours).certificate
 
 
 def _worth(gradient: FieldGradient, built: Built, i: int) -> Worth:
@@ -199,7 +214,7 @@ def _step_of(worth: Worth, step: float) -> float:
 
 
 def _side(
-    found: Solved, lines: dict[str, Any], settings: Settings, neighbours: Neighbours, gradient: FieldGradient, i: int, by: float
+    built: Built, lines: dict[str, Any], resolve: Resolve, here: Certificate, gradient: FieldGradient, i: int, by: float
 ) -> Side:
     """The certified difference quotient for one step; NaN where there is no plan at the moved number, or no such number."""
     theta = moved(gradient.values, gradient.keys, i, by)
@@ -208,10 +223,10 @@ def _side(
     if not low <= theta[i] <= high:
         return nothing
     try:
-        program = moved_program(found.built, theta, lines)
+        program = moved_program(built, theta, lines)
     except ProgramError:
         return nothing
-    there, here = solve(program, settings, neighbours).certificate, found.solution.certificate
+    there = resolve(program)
     if there.plan is None or there.status not in (Status.CERTIFIED, Status.FEASIBLE):
         return replace(nothing, status=there.status.name)
     ends = (there.lower_bound - here.objective) / by, (there.objective - here.lower_bound) / by
