@@ -10,8 +10,8 @@ For every field the case is solved again with it moved to both sides. With g the
     one side    there is no such number, or no plan, to one side
     WRONG       none of these
 
-A field that stands in right-hand sides or costs alone, linearly, bends the cost one way: there g must lie between the two sides whatever the
-verdict (to within the gap over the step), and is WRONG otherwise. Exit code 1 where any is.
+A field that stands in right-hand sides or costs alone, linearly, bends the cost one way: there g must lie between the two sides whatever
+the verdict (to within the gap over the step), and is WRONG otherwise. Exit code 1 where any is.
 
 With --resolve highs the re-solves are HiGHS's simplex, each from the basis of the case as it is, judged by our certificate
 (pip install '.[peers]'): another method, at gaps of 1e-12, and on a large case in seconds.

@@ -156,7 +156,8 @@ def sensitivity(
     """The derivative of the optimal cost with respect to every number of the case and of the catalog rows it uses.
 
     The `checked` fields that are worth most per cent, and all of `fields`, are re-solved at `step` (relative; of a share or rate at zero,
-    absolute) to both sides, certified: by this solver, or by `resolve`, which is then asked for the case as it is first. Raises CaseError for a case that cannot be used and a field that does not exist.
+    absolute) to both sides, certified: by this solver, or by `resolve`, which is asked for the case as it is first. Raises CaseError for a
+    case that cannot be used and a field that does not exist.
     """
     settings = settings or Settings()
     if not 0 < step < 1:
