@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optimizer.report.page import Page
-    from optimizer.report.sweep_page import PointsBar
+    from optimizer.report.waiting import PointsBar
     from optimizer.settings import Settings
 
 FAILED = 1
@@ -31,9 +31,9 @@ def refuse_out(options: argparse.Namespace) -> None:
 
 def steps_bar(settings: Settings) -> PointsBar:
     """`with steps_bar(settings) as bar:` and then `bar(done, of)`."""
-    from optimizer.report.sweep_page import PointsBar
+    from optimizer.report.waiting import PointsBar
 
-    return PointsBar(settings.progress and not settings.verbose)
+    return PointsBar(settings.progress and not settings.verbose, quiet=settings.verbose)
 
 
 def told(options: argparse.Namespace, write: Callable[[str], Any], page: Callable[[str | None], Page], exit_code: int) -> int:

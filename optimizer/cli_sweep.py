@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from optimizer.cli_analysis import refuse_out
+from optimizer.cli_analysis import refuse_out, steps_bar
 
 if TYPE_CHECKING:
     from optimizer.settings import Settings
@@ -35,14 +35,14 @@ def run_sweep(options: argparse.Namespace, settings: Settings) -> int:
     refuse_out(options)
 
     from optimizer.report.page import print_page
-    from optimizer.report.sweep_page import PointsBar, sweep_page
+    from optimizer.report.sweep_page import sweep_page
     from optimizer.sweep import sweep
     from optimizer.sweep_journal import JournalError
     from optimizer.sweep_points import read_vary
 
     vary = None if options.vary is None else read_vary(options.vary)
     try:
-        with PointsBar(settings.progress and not settings.verbose) as bar:
+        with steps_bar(settings) as bar:
             found = sweep(options.case, vary, settings, options.out, points=options.points, fresh=options.fresh, progress=bar)
     except JournalError as error:
         problem, _, remedy = str(error).partition("; ")

@@ -101,6 +101,7 @@ def main() -> int:
 
     import optimizer
     from optimizer.plan import build
+    from optimizer.report.waiting import PointsBar
 
     case = optimizer.load(options.case)
     built = build(case)
@@ -113,11 +114,8 @@ def main() -> int:
 
         resolve = WarmHighs()
 
-    def bar(done: int, of: int) -> None:
-        if sys.stderr.isatty():
-            print(f"\r{done} of {of} re-solves", end="", file=sys.stderr)
-
-    found = optimizer.sensitivity(case, settings, checked=0, fields=fields, step=options.step, progress=bar, resolve=resolve)
+    with PointsBar(sys.stderr.isatty()) as bar:
+        found = optimizer.sensitivity(case, settings, checked=0, fields=fields, step=options.step, progress=bar, resolve=resolve)
     counts: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     rows = []

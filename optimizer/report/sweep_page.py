@@ -79,31 +79,3 @@ def shown(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return f"{value:.12g}" if isinstance(value, float) else str(value)
-
-
-class PointsBar:
-    """`with PointsBar(shown) as bar:` and then `bar(done, of)`; on standard error, silent where nobody watches."""
-
-    def __init__(self, shown: bool) -> None:
-        self.bar = None
-        if shown:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-            times = TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
-            counts = TextColumn("points"), BarColumn(), MofNCompleteColumn()
-            self.bar = Progress(*counts, *times, console=Console(stderr=True), transient=True)
-            self.task = self.bar.add_task("", total=None)
-
-    def __enter__(self) -> PointsBar:
-        if self.bar is not None:
-            self.bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-    def __call__(self, done: int, of: int) -> None:
-        if self.bar is not None:
-            self.bar.update(self.task, completed=done, total=of)
