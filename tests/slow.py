@@ -1,0 +1,46 @@
+"""Tests that a plain `pytest` leaves out; `pytest --slow` runs them alone, `pytest --all` all tests, as every run that names a file does.
+
+Chosen by time alone: together they take two thirds of the whole run. Of every kind one member at least stays in the plain run; most of the
+time is compilation of shapes of their own. A name stands for all that begin with it.
+"""
+
+SLOW = (
+    "tests/oracle/test_second_builder.py::test_plan_has_the_same_optimum[05_demand_path_forms]",
+    "tests/oracle/test_second_builder.py::test_plan_has_the_same_optimum[22_latency_points]",
+    "tests/oracle/test_second_builder.py::test_plan_has_the_same_optimum[36_reveal_limits]",
+    "tests/oracle/test_second_builder.py::test_plan_has_the_same_optimum[53_hand_run]",
+    "tests/property/test_lagrangian.py::test_every_kind_of_number_against_resolves[hundreds",
+    "tests/property/test_lagrangian.py::test_every_kind_of_number_against_resolves[linking",
+    "tests/property/test_lagrangian.py::test_every_kind_of_number_against_resolves[tree_all_rows",
+    "tests/property/test_plan_properties.py::test_splitting_a_scenario_changes_nothing[35_reveal]",
+    "tests/property/test_smoothed_plan.py::test_forward_and_reverse_of_programs[rent_open]",
+    "tests/property/test_smoothed_plan.py::test_forward_and_reverse_of_programs[tree_all_rows]",
+    "tests/property/test_solver_random.py::test_the_certified_plan_brackets_the_optimum[tree_all_rows]",
+    "tests/unit/test_break_even.py::test_every_step_of_the_own_share_along_the_price",
+    "tests/unit/test_calibrate_command.py::test_the_errors_of_serving",
+    "tests/unit/test_checkpoint.py::test_a_solve_that_runs_out_of_memory_goes_on_in_less",
+    "tests/unit/test_checkpoint.py::test_memory_that_never_suffices_is_a_status",
+    "tests/unit/test_checkpoint.py::test_the_devices_memory_is_free_before_the_solve_goes_on",
+    "tests/unit/test_first_token_errors.py::test_closed_form_against_simulated_iterations",
+    "tests/unit/test_frontier.py::test_at_the_end_of_an_axis_there_is_no_slope",
+    "tests/unit/test_frontier.py::test_the_closed_form_of_an_own_share",
+    "tests/unit/test_goal.py::test_shares_of_the_plan",
+    "tests/unit/test_hosts.py::test_two_hosts_give_one_answer_and_the_first_tells_it",
+    "tests/unit/test_kept.py::test_a_second_process_loads_what_the_first_compiled",
+    "tests/unit/test_many_devices.py::test_devices_agree",
+    "tests/unit/test_many_devices.py::test_two_processes_agree_with_one",
+    "tests/unit/test_precision.py::test_each_precision_is_certified_at_its_gap[cvar]",
+    "tests/unit/test_precision.py::test_each_precision_is_certified_at_its_gap[limits]",
+    "tests/unit/test_precision.py::test_each_precision_is_certified_at_its_gap[tree_all_rows]",
+    "tests/unit/test_rank.py::test_points_without_a_plan",
+    "tests/unit/test_readme.py::test_every_example_runs",
+    "tests/unit/test_serving.py::test_derivatives_of_every_function_match_finite_differences",
+    "tests/unit/test_solver.py::test_the_acquisitions_of_a_pool_close_the_coupling_as_the_dense_product_does",
+    "tests/unit/test_solver.py::test_the_coupling_closed_over_outputs_finds_the_same_optimum[linking]",
+    "tests/unit/test_solver.py::test_the_coupling_closed_over_outputs_finds_the_same_optimum[tree]",
+    "tests/unit/test_solver.py::test_the_factor_solves_the_product_and_the_product_is_that_through_the_columns[cvar]",
+    "tests/unit/test_solver.py::test_the_factor_solves_the_product_and_the_product_is_that_through_the_columns[linking]",
+    "tests/unit/test_solver.py::test_the_factor_solves_the_product_and_the_product_is_that_through_the_columns[tree_all_rows]",
+    "tests/unit/test_twin.py::test_the_repaired_plan_is_feasible_and_near[tree_all_rows]",
+    "tests/unit/test_value.py::test_a_lot_of_the_case_is_the_lot_and_tranches_count_from_their_own_dates",
+)
