@@ -18,6 +18,7 @@ from optimizer import __version__
 from optimizer.cli_analyses import add_analysis_commands
 from optimizer.cli_performance import add_performance_commands
 from optimizer.cli_sweep import add_sweep_options, run_sweep
+from optimizer.devices import begin_command, end_of_start
 
 if TYPE_CHECKING:
     from optimizer.settings import Settings
@@ -32,6 +33,7 @@ class BadInput(ValueError):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; nothing but usage errors of argparse raises SystemExit."""
     options = _parser().parse_args(arguments)
+    begin_command()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
@@ -46,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return GOOD
     except Exception as error:
         return _explained(error, options)
+    finally:
+        end_of_start()
 
 
 def _join(options: argparse.Namespace) -> None:

@@ -13,7 +13,6 @@ import pickle
 import platform
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -47,12 +46,8 @@ def load(path: Path, names: list[str]) -> dict[str, Callable] | None:
         kept = pickle.loads(content)
         if set(kept) != set(names):
             return None
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            lapack = pool.submit(_lapack)
-            loaded = pool.map(lambda name: serialize_executable.deserialize_and_load(*kept[name]), names)
-            built = dict(zip(names, loaded, strict=True))
-            lapack.result()
-        return built
+        _lapack()
+        return {name: serialize_executable.deserialize_and_load(*kept[name]) for name in names}  # in threads: 0.75 s in place of 0.55 s
     except Exception:  # whatever is wrong with it, it can be compiled again
         return None
 
@@ -93,7 +88,12 @@ def save(path: Path, built: dict[str, Any]) -> None:
 def _lapack() -> None:
     """Have JAX look up the LAPACK functions that a loaded executable calls. It does so when it lowers such a call; in a process that lowers
     none they are null pointers, and the first factorisation ends it."""
-    jax.jit(jax.lax.linalg.cholesky).lower(jax.ShapeDtypeStruct((1, 1), "float32"))
+    try:
+        from jax._src.lib import lapack  # a tenth of a second less than lowering one
+
+        lapack._lapack.initialize()
+    except (ImportError, AttributeError):
+        jax.jit(jax.lax.linalg.cholesky).lower(jax.ShapeDtypeStruct((1, 1), "float32"))
 
 
 @cache

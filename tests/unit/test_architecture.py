@@ -29,7 +29,8 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.cli": (
         {
             "optimizer", "optimizer.plan", "optimizer.report", "optimizer.spec", "optimizer.program", "optimizer.settings",
-            "optimizer.checkpoint", "optimizer.cli_analyses", "optimizer.cli_performance", "optimizer.cli_sweep", "optimizer.hosts",
+            "optimizer.checkpoint", "optimizer.cli_analyses", "optimizer.cli_performance", "optimizer.cli_sweep", "optimizer.devices",
+            "optimizer.hosts",
         },
         set(),
     ),

@@ -46,3 +46,22 @@ def test_a_host_cut_in_python_gets_threads_for_its_devices_or_stays_whole(before
     if said.startswith("1") and (os.cpu_count() or 1) > 4:
         said = "4 False"  # threads enough
     assert shown.stdout.split() == said.split()
+
+
+BEGIN = """
+import gc, os, sys
+from optimizer.devices import begin_command, end_of_start, prepare
+usual = gc.get_threshold()
+begin_command()
+begin_command()
+during = gc.get_threshold()
+(prepare if "solve" in sys.argv else end_of_start)()
+print(during[0] > usual[0], gc.get_threshold() == usual, gc.get_freeze_count() > 0, os.environ["OPENBLAS_NUM_THREADS"])
+"""
+
+
+@pytest.mark.parametrize("arguments", [["solve"], []])
+def test_garbage_is_collected_as_usual_once_a_command_has_started(arguments: list[str]) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
+    shown = subprocess.run([sys.executable, "-c", BEGIN, *arguments], env=environment, capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == ["True", "True", "True", "1"]
