@@ -7,6 +7,7 @@ solves by an interior method do not have, and by another method.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from scripts.benchmarking.machine import cores
 from scripts.benchmarking.proposal import NotAvailableError
 
 TOLERANCE = 1e-9  # primal and dual, of HiGHS; the least that it takes is 1e-10
+DUAL, PRIMAL = 1, 4  # HiGHS's simplex strategies
+ATTEMPTS = (DUAL, 5.0), (PRIMAL, 5.0), (DUAL, 60.0), (PRIMAL, 60.0)
+"""(strategy, seconds). Where only costs moved the primal simplex needs a handful of pivots and the dual may wander; else the reverse."""
 
 
 class WarmHighs:
@@ -38,7 +42,9 @@ class WarmHighs:
     def __call__(self, program: Program) -> Certificate:
         form = extensive_form(program)
         free = form.upper > form.lower
-        if self.basis is None or np.any(free & ~np.isin(np.arange(len(free)), self.columns)):
+        held = np.zeros(len(free), bool)
+        held[self.columns] = True
+        if self.basis is None or np.any(free & ~held):
             self.basis, self.columns = None, np.flatnonzero(free)
         fixed = form.lower.copy()
         fixed[self.columns] = 0.0
@@ -47,10 +53,7 @@ class WarmHighs:
             if not self._optimal(model):  # at HiGHS's own tolerances, with its presolve
                 return self._own(program)
             self.basis = model.getBasis()
-        model.setOptionValue("primal_feasibility_tolerance", TOLERANCE)
-        model.setOptionValue("dual_feasibility_tolerance", TOLERANCE)
-        model.setBasis(self.basis)
-        if not self._optimal(model):
+        if not any(self._optimal(model, *attempt) for attempt in ATTEMPTS):
             return self._own(program)
         found = model.getSolution()
         values = fixed
@@ -73,7 +76,13 @@ class WarmHighs:
         model.passModel(lp)
         return model
 
-    def _optimal(self, model: Any) -> bool:
+    def _optimal(self, model: Any, strategy: int = DUAL, limit_s: float = math.inf) -> bool:
+        """Whether it ends with an optimum, from the basis where there is one."""
+        if self.basis is not None:
+            options = {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE, "simplex_strategy": strategy}
+            for name, value in {**options, "time_limit": model.getRunTime() + limit_s}.items():  # of all its runs together
+                model.setOptionValue(name, value)
+            model.setBasis(self.basis)
         model.run()
         return model.getModelStatus() == self.highspy.HighsModelStatus.kOptimal
 
