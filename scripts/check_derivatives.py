@@ -6,7 +6,7 @@ For every field the case is solved again with it moved to both sides. With g the
 
     agrees      |g - fd| <= 1e-5 |fd| + (gaps) / 2h
     flagged     the two sides differ by more than the gaps allow: a price that is not unique, or a kink of a coefficient
-    unresolved  the gaps allow more than 1 % of g: at this gap the comparison says nothing
+    unresolved  the gaps allow more than 1 % of g, or the gap at which g was taken allows the difference: the comparison says nothing
     one side    there is no such number, or no plan, to one side
     WRONG       none of these
 
@@ -43,13 +43,12 @@ def verdict(g: float, left: tuple[float, float], right: tuple[float, float], kin
     noise, central = (left[1] - left[0] + right[1] - right[0]) / 4, (low + high) / 2
     if noise > RESOLVED * abs(g):
         return "unresolved"
-    room += RELATIVE * abs(g)
-    between = min(left[0], right[0]) - room <= g <= max(left[1], right[1]) + room
-    if kind != "coefficient" and not between:
-        return "WRONG"
     if abs(g - central) <= RELATIVE * abs(central) + noise:
         return "agrees"
-    return "flagged" if abs(high - low) > 2 * noise + RELATIVE * abs(central) else "WRONG"
+    outside = max(min(left[0], right[0]) - g, g - max(left[1], right[1])) - RELATIVE * abs(g)
+    if abs(high - low) > 2 * noise + RELATIVE * abs(central) and (outside <= room or kind == "coefficient"):
+        return "flagged"
+    return "unresolved" if outside <= room else "WRONG"
 
 
 def kind_of(built: Built, key: str, step: float) -> str:

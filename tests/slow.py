@@ -1,7 +1,7 @@
 """Tests that a plain `pytest` leaves out; `pytest --slow` runs them alone, `pytest --all` all tests, as every run that names a file does.
 
-Chosen by time alone: together they take more than half of the whole run. Of every kind one member at least stays in the plain run; most of the
-time is compilation of shapes of their own. A name stands for all that begin with it.
+Chosen by time alone: together they take more than half of the whole run. Of every kind one member at least stays in the plain run; most
+of the time is compilation of shapes of their own. A name stands for all that begin with it.
 """
 
 SLOW = (

@@ -42,6 +42,9 @@ def test_a_verdict(g: float, left: tuple[float, float], right: tuple[float, floa
 
 def test_the_gap_behind_a_derivative_is_room_beside_its_sides() -> None:
     assert verdict(13.0, (9.0, 9.0), (12.0, 12.0), "cost", room=1.5) == "flagged"
+    assert verdict(13.0, (9.0, 9.0), (12.0, 12.0), "cost", room=0.5) == "WRONG"
+    assert verdict(10.0, (10.1, 10.1), (10.1, 10.1), "coefficient", room=0.2) == "unresolved"
+    assert verdict(10.0, (10.1, 10.1), (10.1, 10.1), "coefficient", room=0.05) == "WRONG"
 
 
 @cache
