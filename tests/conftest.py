@@ -13,6 +13,8 @@ import pytest
 
 from tests.slow import SLOW
 
+WHICH = "CAPACITY_TESTS"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run the slow tests (tests/slow.py) as well")
@@ -20,20 +22,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A run that names files or tests runs all that it names. Said here: the workers that collect are given every test by name."""
-    if not hasattr(config, "workerinput") and config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
-        config.option.all = True
+    """A run that names files or tests runs all that it names. Told to the workers by the environment: they are given every test by name."""
+    if not hasattr(config, "workerinput"):
+        named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+        os.environ[WHICH] = "slow" if config.option.slow else "all" if config.option.all or named else "quick"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    unknown = [name for name in SLOW if not any(item.nodeid.startswith(name) for item in items)]
-    if config.option.all and not config.option.slow:
+    which = os.environ[WHICH]
+    if which == "all":
         return
-    if unknown and not config.option.all:  # everything was collected
-        raise pytest.UsageError(f"tests/slow.py names tests that do not exist: {', '.join(unknown)}")
-    left_out = [item for item in items if item.nodeid.startswith(SLOW) != config.option.slow]
+    left_out = [item for item in items if item.nodeid.startswith(SLOW) != (which == "slow")]
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item.nodeid.startswith(SLOW) == config.option.slow]
+    items[:] = [item for item in items if item.nodeid.startswith(SLOW) == (which == "slow")]
 
 
 @pytest.fixture(scope="session", autouse=True)
