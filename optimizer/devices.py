@@ -90,8 +90,8 @@ def end_of_start() -> None:
 def prepare() -> Session:
     """Import and configure JAX; idempotent."""
     global _session
+    end_of_start()
     if _session is not None:
-        end_of_start()
         return _session
     _one_blas_thread()
     _keep_freed_memory()
@@ -114,7 +114,6 @@ def prepare() -> Session:
     count = jax.device_count() if enough or device.platform != "cpu" else 1
     _session = Session(name, versions, str(directory), device.platform, count)
     _listen(_session)
-    end_of_start()
     return _session
 
 

@@ -48,7 +48,7 @@ def verdict(g: float, left: tuple[float, float], right: tuple[float, float], kin
     outside = max(min(left[0], right[0]) - g, g - max(left[1], right[1])) - RELATIVE * abs(g)
     if abs(high - low) > 2 * noise + RELATIVE * abs(central) and (outside <= room or kind == "coefficient"):
         return "flagged"
-    return "unresolved" if outside <= room else "WRONG"
+    return "unresolved" if abs(g - central) <= RELATIVE * abs(central) + noise + room else "WRONG"
 
 
 def kind_of(built: Built, key: str, step: float) -> str:
@@ -100,6 +100,7 @@ def main() -> int:
 
     import optimizer
     from optimizer.plan import build
+    from optimizer.report.files import write_text
     from optimizer.report.waiting import PointsBar
 
     case = optimizer.load(options.case)
@@ -137,9 +138,7 @@ def main() -> int:
     print(", ".join(f"{name} {count} ({100 * count / total:.1f} %)" for name, count in counts.most_common()))
     print("; ".join(f"{name} {count}" for name, count in sorted(kinds.items())))
     if options.json is not None:
-        beside = options.json.with_name(f".{options.json.name}.part")
-        beside.write_text(json.dumps(rows, indent=1))
-        beside.replace(options.json)
+        write_text(options.json, json.dumps(rows, indent=1))
         print(f"Results: {options.json}")
     return 1 if counts["WRONG"] else 0
 

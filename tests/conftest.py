@@ -32,9 +32,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     which = os.environ[WHICH]
     if which == "all":
         return
-    left_out = [item for item in items if item.nodeid.startswith(SLOW) != (which == "slow")]
+    slow = [item for item in items if item.nodeid.startswith(SLOW)]
+    quick = [item for item in items if not item.nodeid.startswith(SLOW)]
+    items[:], left_out = (slow, quick) if which == "slow" else (quick, slow)
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item.nodeid.startswith(SLOW) == (which == "slow")]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -179,7 +179,7 @@ def sensitivity(
     if resolve is None:
         resolve = _own_solves(settings)
     elif chosen:
-        here = resolve(moved_program(found.built, gradient.values, lines))
+        here = resolve(found.built.program)
     sides = partial(_side, found.built, lines, resolve, here, gradient)
     for done, i in enumerate(chosen):
         if progress is not None:

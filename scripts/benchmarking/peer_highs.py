@@ -27,10 +27,7 @@ def highs(name: str) -> Solve:
     """HiGHS with one of ALGORITHMS at its default tolerances."""
 
     def run(program: Program, goal: Goal) -> Proposal:
-        try:
-            import highspy
-        except ImportError as error:
-            raise NotAvailableError(f"highspy cannot be imported ({error}); pip install capacity-optimizer[peers]") from error
+        highspy = imported_highspy()
         start = time.perf_counter()
         form = extensive_form(program)
         model = highspy.Highs()
@@ -38,7 +35,7 @@ def highs(name: str) -> Solve:
         for option, value in {**ALGORITHMS[name], "time_limit": float(goal.limit_s), "threads": cores()}.items():
             if model.setOptionValue(option, value) != highspy.HighsStatus.kOk:
                 raise NotAvailableError(f"this build of HiGHS {model.version()} refuses {option} = {value}")
-        model.passModel(_lp(form, highspy))
+        model.passModel(highs_lp(form, highspy))
         with tempfile.TemporaryDirectory() as folder:
             log = Path(folder) / "highs.log"
             model.setOptionValue("log_file", str(log))
@@ -84,7 +81,17 @@ def algorithm_in(log: str, counts: dict[str, int]) -> str:
     return " + ".join(dict.fromkeys(found)) or "none: presolve solved it"
 
 
-def _lp(form: Extensive, highspy):
+def imported_highspy():
+    """The module. Raises NotAvailableError where it is not installed."""
+    try:
+        import highspy
+    except ImportError as error:
+        raise NotAvailableError(f"highspy cannot be imported ({error}); pip install capacity-optimizer[peers]") from error
+    return highspy
+
+
+def highs_lp(form: Extensive, highspy):
+    """The form as HiGHS's own linear program."""
     lp = highspy.HighsLp()
     matrix = form.matrix.tocsc()
     lp.num_row_, lp.num_col_ = len(form.row_lower), len(form.cost)

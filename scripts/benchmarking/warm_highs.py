@@ -8,6 +8,7 @@ solves by an interior method do not have, and by another method.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from optimizer.settings import Settings
 from optimizer.solve import solve
 from scripts.benchmarking.extensive import Extensive, extensive_form
 from scripts.benchmarking.machine import cores
-from scripts.benchmarking.proposal import NotAvailableError
+from scripts.benchmarking.peer_highs import highs_lp, imported_highspy
 
 TOLERANCE = 1e-9  # primal and dual, of HiGHS; the least that it takes is 1e-10
 DUAL, PRIMAL = 1, 4  # HiGHS's simplex strategies
@@ -31,11 +32,7 @@ class WarmHighs:
     feasible) is left to our solver. Raises NotAvailableError without highspy."""
 
     def __init__(self, gap_relative: float = 1e-9) -> None:
-        try:
-            import highspy
-        except ImportError as error:
-            raise NotAvailableError(f"highspy cannot be imported ({error}); pip install capacity-optimizer[peers]") from error
-        self.highspy, self.gap_relative = highspy, gap_relative
+        self.highspy, self.gap_relative = imported_highspy(), gap_relative
         self.basis: Any = None
         self.columns = np.zeros(0, int)
 
@@ -61,19 +58,16 @@ class WarmHighs:
         return certify(program, form.plan(values), form.multipliers(np.asarray(found.row_dual)), self.gap_relative)
 
     def _model(self, form: Extensive, fixed: np.ndarray) -> Any:
-        matrix, kept = form.matrix.tocsc()[:, self.columns], self.columns
-        already = form.matrix @ fixed
-        lp = self.highspy.HighsLp()
-        lp.num_row_, lp.num_col_ = matrix.shape
-        lp.col_cost_, lp.col_lower_, lp.col_upper_ = form.cost[kept], form.lower[kept], form.upper[kept]
-        lp.row_lower_, lp.row_upper_ = form.row_lower - already, form.row_upper - already
-        lp.a_matrix_.format_ = self.highspy.MatrixFormat.kColwise
-        lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
+        already, kept = form.matrix @ fixed, self.columns
+        part = replace(
+            form, cost=form.cost[kept], lower=form.lower[kept], upper=form.upper[kept], matrix=form.matrix.tocsc()[:, kept],
+            row_lower=form.row_lower - already, row_upper=form.row_upper - already,
+        )  # fmt: skip
         model = self.highspy.Highs()
         model.setOptionValue("log_to_console", False)
         model.setOptionValue("solver", "simplex")
         model.setOptionValue("threads", cores())
-        model.passModel(lp)
+        model.passModel(highs_lp(part, self.highspy))
         return model
 
     def _optimal(self, model: Any, strategy: int = DUAL, limit_s: float = math.inf) -> bool:
