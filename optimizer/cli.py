@@ -18,7 +18,7 @@ from optimizer import __version__
 from optimizer.cli_analyses import add_analysis_commands
 from optimizer.cli_performance import add_performance_commands
 from optimizer.cli_sweep import add_sweep_options, run_sweep
-from optimizer.devices import begin_command, end_of_start
+from optimizer.process import begin_command, end_of_start
 
 if TYPE_CHECKING:
     from optimizer.settings import Settings

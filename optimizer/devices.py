@@ -1,24 +1,23 @@
-"""JAX made ready, once, when something is about to be solved: float64, the persistent compilation cache, the count of compilations.
+"""JAX made ready, once, when something is about to be solved by it: float64, the persistent compilation cache, the count of compilations.
 
-Nothing here happens at import. float64 is this program's choice: it is switched on for the process at the first solve, and said so here.
+Nothing here happens at import. float64 is this program's choice: it is switched on for the process at the first such solve, and said so
+here. What a process sets without JAX is in `optimizer.process`.
 """
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
+
+from optimizer.process import end_of_start, keep_freed_memory, one_blas_thread, versions_of
 
 MOST_MAPS = 0.5  # of the kernel's limit
 
 _session: Session | None = None
-_usual_threshold: tuple[int, int, int] | None = None
 
 
 @dataclass
@@ -68,33 +67,14 @@ def cache_directory() -> Path:
     return Path(base) / "capacity-optimizer" / "compiled"
 
 
-def begin_command() -> None:
-    """What a command does before it imports anything large: `one_blas_thread_from_the_start`, and garbage is collected rarely until
-    `prepare` or `end_of_start`. What is imported stays: looking for cycles in it took 0.2 s of the time to the first iteration."""
-    global _usual_threshold
-    one_blas_thread_from_the_start()
-    if _usual_threshold is None:
-        _usual_threshold = gc.get_threshold()
-        gc.set_threshold(200_000, *_usual_threshold[1:])
-
-
-def end_of_start() -> None:
-    """Collect garbage as usual, but not among what has been imported."""
-    global _usual_threshold
-    if _usual_threshold is not None:
-        gc.freeze()
-        gc.set_threshold(*_usual_threshold)
-        _usual_threshold = None
-
-
 def prepare() -> Session:
     """Import and configure JAX; idempotent."""
     global _session
     end_of_start()
     if _session is not None:
         return _session
-    _one_blas_thread()
-    _keep_freed_memory()
+    one_blas_thread()
+    keep_freed_memory()
     enough = _threads_for_devices()
     import jax
 
@@ -109,10 +89,9 @@ def prepare() -> Session:
     except OSError:
         pass  # A read-only home costs compile time, not correctness.
     device = jax.devices()[0]
-    versions = {name: version(name) for name in ("jax", "jaxlib", "numpy", "scipy")}
     name = f"{device.platform}: {device.device_kind} x{jax.device_count()}"
     count = jax.device_count() if enough or device.platform != "cpu" else 1
-    _session = Session(name, versions, str(directory), device.platform, count)
+    _session = Session(name, versions_of("jax", "jaxlib", "numpy", "scipy"), str(directory), device.platform, count)
     _listen(_session)
     return _session
 
@@ -164,71 +143,6 @@ def _has_begun() -> bool:
     from jax._src import xla_bridge  # nothing public tells
 
     return xla_bridge.backends_are_initialized()
-
-
-def one_blas_thread_from_the_start() -> bool:
-    """Say it by the environment variable, for this process and those that it starts; False where NumPy has been loaded without it.
-    A command says it first of all: 0.4 s less before a solve starts than by `_one_blas_thread`."""
-    if "OPENBLAS_NUM_THREADS" in os.environ:
-        return True
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return "numpy" not in sys.modules
-
-
-def _one_blas_thread() -> None:
-    """Hold the host's BLAS at one thread, unless the user chose: JAX, which calls it for every small matrix, brings threads of its own.
-
-    With two they wait for each other by spinning: a factorisation of 6 ms took 170 ms on two busy cores. The environment variable alone
-    comes too late where NumPy is already loaded.
-    """
-    if one_blas_thread_from_the_start():
-        return
-    import scipy.linalg  # noqa: F401  JAX borrows its LAPACK
-    from threadpoolctl import ThreadpoolController
-
-    ThreadpoolController().limit(limits=1, user_api="blas")
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc's allocator keep what a computation frees. By default each array of some megabytes is mapped anew and every page of it
-    faulted in again: a quarter of the solver's time on the flagship case (75 of 290 CPU seconds were the kernel's)."""
-    arena_max, top_pad, trim_threshold = -8, -2, -1  # malloc.h
-    _mallopt({arena_max: 1, MMAP_MAX: 0, top_pad: 1 << 28, trim_threshold: -1})
-
-
-MMAP_MAX, MMAP_THRESHOLD = -4, -3  # malloc.h
-MAPPED_BYTES = 16 << 20
-
-
-@contextmanager
-def large_arrays_mapped(large: bool) -> Iterator[None]:
-    """Inside the block, where `large`, large arrays go back to the system when they are freed. Kept, they leave holes that the next ones do
-    not fit into: 24,000 nodes stood at 64 arrays of placement where 42 are in use. The pages that are faulted in anew are a small part of
-    the time there."""
-    if large:
-        _mallopt({MMAP_MAX: 1 << 16, MMAP_THRESHOLD: MAPPED_BYTES})
-    try:
-        yield
-    finally:
-        if large:
-            _mallopt({MMAP_MAX: 0})
-
-
-def _mallopt(settings: dict[int, int]) -> None:
-    if sys.platform.startswith("linux"):
-        with suppress(OSError, AttributeError):  # Another C library: slower, not wrong.
-            libc = ctypes.CDLL(None)
-            for option, value in settings.items():
-                libc.mallopt(option, value)
-
-
-def release_freed_memory() -> None:
-    """Give back what is freed but kept. Between the iterations of a program of gigabytes the holes would add up: one with 100,000 nodes was
-    killed at 22 GB with 12 in use."""
-    if sys.platform.startswith("linux"):
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _listen(session: Session) -> None:

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimizer.checkpoint import Saved, Store, host_state, shared_by_processes, whole_run
-from optimizer.devices import Session, large_arrays_mapped, prepare, release_freed_memory
+from optimizer.devices import Session, prepare
 from optimizer.incumbent import Incumbent
+from optimizer.process import large_arrays_mapped, release_freed_memory
 from optimizer.program import Program
 from optimizer.program.certificate import Certificate, Status, infeasible_certificate
 from optimizer.program.infeasible import Infeasibility, find_infeasibility

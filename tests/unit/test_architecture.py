@@ -29,8 +29,8 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.cli": (
         {
             "optimizer", "optimizer.plan", "optimizer.report", "optimizer.spec", "optimizer.program", "optimizer.settings",
-            "optimizer.checkpoint", "optimizer.cli_analyses", "optimizer.cli_performance", "optimizer.cli_sweep", "optimizer.devices",
-            "optimizer.hosts",
+            "optimizer.checkpoint", "optimizer.cli_analyses", "optimizer.cli_performance", "optimizer.cli_sweep", "optimizer.hosts",
+            "optimizer.process",
         },
         set(),
     ),
@@ -113,8 +113,8 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.spec": (set(), {"pydantic", "pydantic_core", "yaml"}),
     "optimizer.solve": (
         {
-            "optimizer.checkpoint", "optimizer.devices", "optimizer.incumbent", "optimizer.program", "optimizer.progress",
-            "optimizer.settings", "optimizer.solver",
+            "optimizer.checkpoint", "optimizer.devices", "optimizer.incumbent", "optimizer.process", "optimizer.program",
+            "optimizer.progress", "optimizer.settings", "optimizer.solver",
         },
         set(),
     ),
@@ -123,7 +123,8 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.checkpoint": ({"optimizer.program", "optimizer.solver"}, {"jax", "numpy"}),
     "optimizer.solver": ({"optimizer.program", "kernels"}, {"jax", "numpy"}),
     "optimizer.program": (set(), {"numpy", "scipy"}),
-    "optimizer.devices": (set(), {"jax", "scipy", "threadpoolctl"}),
+    "optimizer.devices": ({"optimizer.process"}, {"jax"}),
+    "optimizer.process": (set(), {"scipy", "threadpoolctl"}),
     "optimizer.hosts": (set(), {"jax"}),
     "optimizer.settings": (set(), set()),
     "kernels": (set(), {"jax", "numpy"}),

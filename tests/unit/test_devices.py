@@ -50,7 +50,8 @@ def test_a_host_cut_in_python_gets_threads_for_its_devices_or_stays_whole(before
 
 BEGIN = """
 import gc, os, sys
-from optimizer.devices import begin_command, end_of_start, prepare
+from optimizer.devices import prepare
+from optimizer.process import begin_command, end_of_start
 usual = gc.get_threshold()
 begin_command()
 begin_command()
