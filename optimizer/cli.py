@@ -177,6 +177,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         return Settings(
             gap_relative=options.gap,
             headroom_gap_relative=options.headroom_gap,
+            engine=options.engine,
             max_iterations=options.max_iterations,
             precision=options.precision,
             verbose=options.verbose,
@@ -239,7 +240,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def add_plan_options(parser: argparse.ArgumentParser, out: str = "DIR", help_out: str = "write plan.json and all tables there") -> None:
     """CASE and the options of everything that solves."""
-    from optimizer.settings import PRECISIONS, Settings
+    from optimizer.settings import ENGINES, PRECISIONS, Settings
 
     usual = Settings()
     parser.add_argument("case", metavar="CASE", help="a case file (YAML)")
@@ -250,11 +251,16 @@ def add_plan_options(parser: argparse.ArgumentParser, out: str = "DIR", help_out
         help="gap of the spare replicas at which no further step is made (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--max-iterations", type=int, default=usual.max_iterations, metavar="N", help="most iterations (default %(default)s)"
+        "--engine", choices=ENGINES, default=usual.engine, help="what proposes the plan that the certificate judges (default %(default)s)"
     )
     parser.add_argument(
-        "--precision", choices=PRECISIONS, default=usual.precision, help="of the solver, not of the certificate (default %(default)s)"
-    )
+        "--max-iterations", type=int, default=usual.max_iterations, metavar="N",
+        help="most iterations of the interior point (default %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default=usual.precision,
+        help="of the interior point, not of the certificate (default %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="a line per iteration, and where an unexpected error happened")
 
 

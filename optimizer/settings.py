@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PRECISIONS = ("auto", "float64", "mixed", "float32")
+ENGINES = ("auto", "simplex", "interior")
 
 
 @dataclass(frozen=True)
 class Settings:
     """gap_relative: certified relative gap to reach (semantics of the gap: `optimizer.program.certificate`); headroom_gap_relative: gap of
-    the spare replicas at which no further step is made (`optimizer.headroom`); max_iterations: one iteration is one factorisation;
+    the spare replicas at which no further step is made (`optimizer.headroom`); engine: who proposes the plan that the certificate judges,
+    one of ENGINES: HiGHS's simplex, the interior point, or the one that `optimizer.engine` expects to be done first; max_iterations: of the
+    interior point, one is one factorisation;
     devices: how many may share a solve (None: all there are, where the program is large enough); precision: of the solver's arithmetic, one
     of PRECISIONS (the certificate is always in float64): "mixed" goes through float32 and ends in float64, "auto" is that where it pays;
     verbose: print a line per iteration to
@@ -21,6 +24,7 @@ class Settings:
 
     gap_relative: float = 1e-6
     headroom_gap_relative: float = 1e-2
+    engine: str = "auto"
     max_iterations: int = 100
     devices: int | None = None
     precision: str = "auto"
@@ -34,6 +38,8 @@ class Settings:
             raise ValueError(f"gap_relative is {self.gap_relative}; it must lie between 1e-12 and 1 (1e-6 is the default)")
         if not 0 < self.headroom_gap_relative < 1:
             raise ValueError(f"headroom_gap_relative is {self.headroom_gap_relative}; it must lie between 0 and 1 (0.01 is the default)")
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine is {self.engine!r}; it must be one of {', '.join(ENGINES)}")
         if self.devices is not None and self.devices < 1:
             raise ValueError(f"devices is {self.devices}; it must be at least 1 (leave it out for all)")
         if self.precision not in PRECISIONS:

@@ -43,6 +43,8 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "lower_bound_true_usd": plan.lower_bound_true_usd,
         "headroom_gap_relative": plan.headroom_gap_relative,
         "penalties_usd": plan.penalties_usd,
+        "engine": plan.engine,
+        "engine_reason": plan.engine_reason,
         "iterations": plan.iterations,
         "compilations": plan.compilations,
         "seconds": plan.seconds,

@@ -42,7 +42,9 @@ class Plan:
     lower_bound_true_usd: float  # bounds the cost with the spare replicas as they are; the lower bound where nothing queues
     headroom_gap_relative: float  # objective less lower_bound_true_usd, relative like gap_relative; 0 where nothing queues
     penalties_usd: float  # unserved work and exceeded share limits, part of the objective
-    iterations: int
+    engine: str  # simplex | interior: what proposed the plan that the certificate judged; "" where the limits clash
+    engine_reason: str  # why that one
+    iterations: int  # pivots of the simplex, factorisations of the interior point
     compilations: int
     seconds: dict[str, float]
     versions: dict[str, str]

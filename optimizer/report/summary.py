@@ -228,8 +228,18 @@ def _warnings(plan: Plan) -> Page:
 
 def _timing(plan: Plan) -> Page:
     parts = ", ".join(f"{name} {figures.seconds(value)}" for name, value in plan.seconds.items())
-    counts = f"{figures.counted(plan.iterations, 'iteration')}, {figures.counted(plan.compilations, 'compilation')}"
-    return [line(f"\n{parts}; {counts}; {plan.device}")]
+    return [line(f"\n{parts}; {plan.device}"), line(_proposed(plan))]
+
+
+def _proposed(plan: Plan) -> str:
+    """Which engine the plan came from, its work, and why that one."""
+    because = f" ({plan.engine_reason})" if plan.engine_reason else ""
+    if plan.engine == "simplex":
+        return f"Proposed by the simplex in {figures.counted(plan.iterations, 'pivot')}{because}"
+    if plan.engine:
+        counts = f"{figures.counted(plan.iterations, 'iteration')}, {figures.counted(plan.compilations, 'compilation')}"
+        return f"Proposed by the interior point in {counts}{because}"
+    return "No engine was asked: the limits clash"
 
 
 def _some(count: int, most: int = MOST_PERIODS) -> list[int]:

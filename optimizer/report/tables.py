@@ -61,6 +61,8 @@ def tables_of(built: Built, solution: Solution, settings: Settings, build_second
         lower_bound_true_usd=certificate.lower_bound if true is None or values is None else true[0],
         headroom_gap_relative=0.0 if true is None else true[1],
         penalties_usd=certificate.penalties,
+        engine=solution.engine,
+        engine_reason=solution.engine_reason,
         iterations=solution.iterations,
         compilations=solution.compilations,
         versions=solution.versions,

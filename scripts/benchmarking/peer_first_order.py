@@ -12,7 +12,7 @@ import scipy.sparse as sparse
 
 from optimizer.program.certificate import certify
 from optimizer.program.program import Array, Program
-from scripts.benchmarking.extensive import Extensive, extensive_form
+from optimizer.simplex.extensive import Extensive, extensive_form
 from scripts.benchmarking.machine import cores
 from scripts.benchmarking.proposal import Goal, NotAvailableError, Proposal, UnfinishedError
 

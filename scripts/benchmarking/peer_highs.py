@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from optimizer.program.program import Program
-from scripts.benchmarking.extensive import Extensive, extensive_form
+from optimizer.simplex.extensive import Extensive, extensive_form
 from scripts.benchmarking.machine import cores
 from scripts.benchmarking.proposal import Goal, NotAvailableError, Proposal, Solve, UnfinishedError
 

@@ -16,8 +16,8 @@ import numpy as np
 from optimizer.program.certificate import Certificate, certify
 from optimizer.program.program import Program
 from optimizer.settings import Settings
+from optimizer.simplex.extensive import Extensive, extensive_form
 from optimizer.solve import solve
-from scripts.benchmarking.extensive import Extensive, extensive_form
 from scripts.benchmarking.machine import cores
 from scripts.benchmarking.peer_highs import highs_lp, imported_highspy
 

@@ -1,7 +1,7 @@
 """The arrows of the house, read from the imports of every file.
 
     cli -> report, plan -> build, spec, performance, economics, uncertainty -> program -> (nothing above)
-    solve -> solver -> kernels
+    solve -> engine, simplex, interior -> solver -> kernels
 
 `ARROWS` says what each room may import at run time, from this project and from outside; imports under TYPE_CHECKING are names for types
 only and have their own, shorter list.
@@ -113,11 +113,21 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.spec": (set(), {"pydantic", "pydantic_core", "yaml"}),
     "optimizer.solve": (
         {
-            "optimizer.checkpoint", "optimizer.devices", "optimizer.incumbent", "optimizer.process", "optimizer.program",
-            "optimizer.progress", "optimizer.settings", "optimizer.solver",
+            "optimizer.checkpoint", "optimizer.engine", "optimizer.interior", "optimizer.process", "optimizer.program",
+            "optimizer.progress", "optimizer.settings", "optimizer.simplex", "optimizer.solution",
         },
         set(),
     ),
+    "optimizer.engine": ({"optimizer.program", "optimizer.settings", "optimizer.solution"}, {"jax"}),
+    "optimizer.interior": (
+        {
+            "optimizer.checkpoint", "optimizer.devices", "optimizer.incumbent", "optimizer.process", "optimizer.program",
+            "optimizer.progress", "optimizer.settings", "optimizer.solution", "optimizer.solver",
+        },
+        set(),
+    ),
+    "optimizer.solution": ({"optimizer.program"}, set()),
+    "optimizer.simplex": ({"optimizer.program"}, {"highspy", "numpy", "scipy"}),
     "optimizer.progress": ({"optimizer.settings"}, {"rich"}),
     "optimizer.incumbent": ({"optimizer.program"}, set()),
     "optimizer.checkpoint": ({"optimizer.program", "optimizer.solver"}, {"jax", "numpy"}),
@@ -155,6 +165,7 @@ TYPE_ARROWS: dict[str, set[str]] = {
     "optimizer.cli_sensitivity": {"optimizer.settings"},
     "optimizer.cli_sweep": {"optimizer.settings"},
     "optimizer.cli_value": {"optimizer.settings"},
+    "optimizer.solution": {"optimizer.simplex", "optimizer.solver"},
     "optimizer.report": {"optimizer.analysis", "optimizer.settings", "optimizer.solve"},
 }
 
@@ -247,7 +258,7 @@ def test_the_walk_sees_imports() -> None:
     assert {("optimizer.solver", "jax", False), ("optimizer.solver", "kernels", False), ("optimizer.spec", "pydantic", False)} <= seen
     assert ("optimizer.report", "optimizer", True) in seen
     assert any(i.file == "optimizer/spec/load.py" and i.module == "optimizer.spec.resolved" for i in imports()), "relative imports"
-    assert any(i.file == "optimizer/solve.py" and i.module == "optimizer.solver.interior_point" and not i.at_top for i in imports())
+    assert any(i.file == "optimizer/interior.py" and i.module == "optimizer.solver.interior_point" and not i.at_top for i in imports())
 
 
 def test_every_file_has_a_room() -> None:
@@ -292,6 +303,7 @@ def test_the_solver_knows_no_other_solver() -> None:
     ]
     assert not wrong, "\n".join(wrong)
     borrowed = {i.module for i in imports() if room_of_file(i.file) == "optimizer.solver" and i.module.startswith("optimizer.program")}
+    assert not any(i.module.startswith("optimizer.simplex") for i in imports() if room_of_file(i.file) in ("optimizer.solver", "kernels"))
     assert not borrowed & {module for module in program_modules() if uses_linear_programs(module)}, (
         "the solver borrows HiGHS through program"
     )

@@ -13,9 +13,9 @@ import pytest
 
 from optimizer.program.certificate import Status, certify
 from optimizer.program.program import Sparse
+from optimizer.simplex.extensive import extensive_form
 from scripts import benchmark
 from scripts.benchmarking import measure, processes, report
-from scripts.benchmarking.extensive import extensive_form
 from scripts.benchmarking.measure import Job
 from scripts.benchmarking.peer_highs import algorithm_in, scipy_highs
 from scripts.benchmarking.plot import scaling_svg

@@ -1,4 +1,4 @@
-"""A Program as one sparse linear program, for solvers that take nothing else, and the way back from its columns and row duals.
+"""A Program as one sparse linear program, and the way back from its columns and row duals.
 
 Columns: z [Z], x [N,B,P], u [N,B,served], ud [N,deferrable], r [N,B,G], side slack [N,K], link slack [R].
 Rows: demand, deferrable (equalities), capacity, side (upper), limits, links (two-sided).
@@ -24,7 +24,7 @@ class Extensive:
 
     cost: Array
     constant: float
-    matrix: sparse.csr_matrix
+    matrix: sparse.csc_matrix
     row_lower: Array
     row_upper: Array
     lower: Array
@@ -58,9 +58,9 @@ class _Entries:
         self.column.append(column[kept])
         self.value.append(value[kept])
 
-    def matrix(self, shape: tuple[int, int]) -> sparse.csr_matrix:
+    def matrix(self, shape: tuple[int, int]) -> sparse.csc_matrix:
         place = np.concatenate(self.row), np.concatenate(self.column)
-        return sparse.csr_matrix((np.concatenate(self.value), place), shape=shape)
+        return sparse.csc_matrix((np.concatenate(self.value), place), shape=shape)
 
 
 def _numbered(shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, Array], int]:

@@ -1,0 +1,100 @@
+"""Which engine a program goes to: the one that is expected to be done first in a process that has compiled nothing.
+
+The rule sees the program and the device, never a clock nor what happens to be compiled, so that the same case gets the same plan again.
+docs/engines.md has the measurements that its numbers were fitted to.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimizer.program.program import Program
+from optimizer.settings import Settings
+from optimizer.solution import INTERIOR, SIMPLEX
+
+# Seconds of one core of 2026.
+PIVOTS_PER_ROW = 1.7
+PIVOT_S, PIVOT_ROWS = 6e-6, 3.3e-9  # per pivot, and per pivot and row: a pivot visits a growing part of the rows
+PIVOT_ORDER = 4e-9  # per pivot and acquisition entry of the rows: what couples the nodes fills the basis
+COMPILE_S = 12.0
+ITERATIONS = 25
+PLACEMENT_S = 3.0e-7  # per iteration and entry of placement
+COUPLING_S = 1.5e-10  # per iteration and cube of the coupling's side
+ACCELERATED = 0.05  # of the two above, on an accelerator
+EFFORT = 12  # pivots per row after which the simplex is given up: seven times what is usual
+LEAST_PIVOTS = 5_000
+NO_LIMIT = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """`engine`: INTERIOR or SIMPLEX; `reason` in words; `size` of the extensive form in words; `most_pivots` of the simplex."""
+
+    engine: str
+    reason: str
+    size: str
+    most_pivots: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a program is made of, as far as either engine's seconds depend on it."""
+
+    rows: int
+    columns: int
+    placements: int
+    coupling: int  # side of the dense system between the nodes
+
+    @staticmethod
+    def of(p: Program) -> Work:
+        per_node = p.blocks * (p.served + p.pools) + p.deferrable + p.sides
+        columns = p.blocks * (p.pairs + p.served + p.pools) + p.deferrable + p.sides
+        outputs = p.states * (p.pools + p.sides) + p.limits + p.links
+        return Work(
+            p.nodes * per_node + p.limits + p.links, p.nodes * columns + p.acquisitions + p.links, p.nodes * p.blocks * p.pairs,
+            min(p.acquisitions, outputs) + p.links,
+        )  # fmt: skip
+
+    @property
+    def simplex_s(self) -> float:
+        pivots = PIVOTS_PER_ROW * self.rows
+        return pivots * (PIVOT_S + PIVOT_ROWS * self.rows)
+
+    def interior_s(self, accelerated: bool) -> float:
+        each = PLACEMENT_S * self.placements + COUPLING_S * self.coupling**3
+        return COMPILE_S + ITERATIONS * each * (ACCELERATED if accelerated else 1.0)
+
+
+def choose(program: Program, settings: Settings) -> Choice:
+    """The engine that the settings name, or the one that the rule expects to be done first."""
+    work = Work.of(program)
+    size = f"{work.rows:,} rows and {work.columns:,} columns"
+    if settings.engine != "auto":
+        return Choice(settings.engine, "asked for", size, NO_LIMIT)
+    simplex_s, interior_s = work.simplex_s, work.interior_s(has_accelerator())
+    engine = SIMPLEX if simplex_s <= interior_s else INTERIOR
+    reason = f"{size}: about {_told(simplex_s)} expected by simplex, {_told(interior_s)} by interior point where nothing is compiled"
+    return Choice(engine, reason, size, max(LEAST_PIVOTS, EFFORT * work.rows))
+
+
+def _told(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds < 100 else f"{seconds:,.0f} s"
+
+
+def has_accelerator() -> bool:
+    """Whether JAX would compute on one. Asked without importing JAX where it is not imported already."""
+    if "jax" in sys.modules:
+        import jax
+
+        return jax.default_backend() != "cpu"
+    asked = os.environ.get("JAX_PLATFORMS", "")
+    if asked:
+        return any(name.strip() in ("cuda", "gpu", "rocm", "tpu") for name in asked.split(","))
+    devices = ("/dev/nvidiactl", "/dev/kfd", "/dev/accel0", "/dev/vfio/0")
+    if not any(Path(device).exists() for device in devices):
+        return False
+    return any(importlib.util.find_spec(plugin) is not None for plugin in ("jax_plugins", "libtpu"))

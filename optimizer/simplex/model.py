@@ -1,0 +1,81 @@
+"""An extensive form in HiGHS: stated, run by the simplex with a limit on pivots, its vertex read.
+
+HiGHS's own status is never asked: whatever its columns and row duals are when it ends goes to the certificate.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import highspy
+import numpy as np
+
+from optimizer.program.program import Array
+from optimizer.simplex.extensive import Extensive
+
+AT_ONCE_ROWS = 2_000  # a smaller form is solved before anybody could interrupt it
+PATIENCE_S = 0.1  # between two looks for Ctrl-C
+CHOOSE = 0  # simplex_strategy: the primal method from a basis that is primal feasible, else the dual
+
+
+class Vertex(NamedTuple):
+    """Column values and row duals [d cost / d right-hand side] where HiGHS ended."""
+
+    values: Array
+    duals: Array
+
+
+class Model:
+    """One form in HiGHS; `run` may be called again and goes on from where the last call ended."""
+
+    def __init__(self, form: Extensive) -> None:
+        self.highs = highspy.Highs()
+        self._set(log_to_console=False, solver="simplex", simplex_strategy=CHOOSE)
+        self.rows, self.columns = form.matrix.shape
+        index = np.int32  # HiGHS's own
+        matrix = form.matrix
+        self.highs.passModel(
+            self.columns, self.rows, matrix.nnz, int(highspy.MatrixFormat.kColwise), int(highspy.ObjSense.kMinimize), form.constant,
+            form.cost, form.lower, form.upper, form.row_lower, form.row_upper, matrix.indptr.astype(index), matrix.indices.astype(index),
+            matrix.data, np.zeros(self.columns, index),
+        )  # fmt: skip
+        self.pivots = 0
+
+    def start_from(self, basis: Any) -> None:
+        """Begin at a basis that `basis` gave for a form of the same rows and columns; without presolve, which would lose it."""
+        self.highs.setBasis(basis)
+
+    def run(self, most_pivots: int, tolerance: float) -> Vertex | None:
+        """Pivot until HiGHS ends, at most so many times; None where it left no values or duals."""
+        self._set(simplex_iteration_limit=most_pivots, primal_feasibility_tolerance=tolerance, dual_feasibility_tolerance=tolerance)
+        if self.rows < AT_ONCE_ROWS:
+            self.highs.run()
+        else:
+            self._run_interruptibly()
+        self.pivots += max(0, int(self.highs.getInfo().simplex_iteration_count))
+        found = self.highs.getSolution()
+        values, duals = np.asarray(found.col_value, float), np.asarray(found.row_dual, float)
+        complete = len(values) == self.columns and len(duals) == self.rows
+        return Vertex(values, duals) if complete else None
+
+    @property
+    def basis(self) -> Any:
+        """Where the last run ended."""
+        return self.highs.getBasis()
+
+    def _run_interruptibly(self) -> None:
+        """In HiGHS's own thread, so that Ctrl-C ends it and not only what comes after it."""
+        self.highs.HandleKeyboardInterrupt = True
+        self.highs.startSolve()
+        try:
+            while not self.highs.wait(PATIENCE_S)[0]:
+                pass
+        except KeyboardInterrupt:
+            self.highs.cancelSolve()
+            self.highs.wait()
+            raise
+
+    def _set(self, **options: Any) -> None:
+        for name, value in options.items():
+            if self.highs.setOptionValue(name, value) != highspy.HighsStatus.kOk:
+                raise ValueError(f"this build of HiGHS, {self.highs.version()}, refuses {name} = {value}")
