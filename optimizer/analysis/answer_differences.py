@@ -12,7 +12,7 @@ from optimizer.build.structure import Structure
 from optimizer.program.program import Plan as Values
 from optimizer.report.accounting import cost_table
 from optimizer.report.case_prices import CasePrices
-from optimizer.report.frames import sums
+from optimizer.report.frames import Table, sums
 from optimizer.report.orders import acquisitions_table, mix_table
 from optimizer.report.summary import MODES
 from optimizer.report.work import placement_table, unserved_table
@@ -48,14 +48,14 @@ def amounts_of(structure: Structure, values: Values) -> Amounts:
     """All quantities of one plan."""
     periods = list(structure.calendar.names)
     found = amounts_of_tables(
-        cost_table(structure, values), acquisitions_table(structure, values), mix_table(structure, values), len(periods)
+        cost_table(structure, values), acquisitions_table(structure, values).frame, mix_table(structure, values), len(periods)
     )
     found["work"] = _busy(structure, placement_table(structure, values))
     found["unserved"] = unserved_amounts(unserved_table(structure, values))
     return found
 
 
-def amounts_of_tables(cost: pd.DataFrame, acquisitions: pd.DataFrame, mix: pd.DataFrame, periods: int) -> Amounts:
+def amounts_of_tables(cost: Table | pd.DataFrame, acquisitions: pd.DataFrame, mix: Table | pd.DataFrame, periods: int) -> Amounts:
     """From the tables of a plan, in memory or as read from its files."""
     mode_of = {mode: word for word, modes in MODES.items() for mode in modes}
     kinds: dict[str, float] = {}
@@ -86,7 +86,7 @@ def signed_chips(acquisitions: pd.DataFrame) -> dict[str, float]:
     return {offer: chips for (offer,), (chips,) in found.items()}
 
 
-def unserved_amounts(unserved: pd.DataFrame) -> dict[str, float]:
+def unserved_amounts(unserved: Table | pd.DataFrame) -> dict[str, float]:
     return {workload: usd for (workload,), (usd,) in sums(unserved, ["workload"], ["expected_present_value_usd"]).items()}
 
 
@@ -127,7 +127,7 @@ def first_year_orders(before: pd.DataFrame, after: pd.DataFrame, day: str) -> tu
     return tuple(found)
 
 
-def _busy(structure: Structure, placement: pd.DataFrame) -> dict[str, float]:
+def _busy(structure: Structure, placement: Table) -> dict[str, float]:
     """Chips that each workload keeps busy, by chip: over scenarios by probability, over blocks and periods by hours."""
     hours = CasePrices.of(structure.case).block_hours
     share = hours / hours.sum()

@@ -205,7 +205,7 @@ def _amounts(answer: Answer) -> Amounts:
 def _orders(answer: Answer) -> Any:
     plan = answer.found.solution.certificate.plan
     assert plan is not None
-    return acquisitions_table(answer.found.built.structure, plan)
+    return acquisitions_table(answer.found.built.structure, plan).frame
 
 
 class _Steps:

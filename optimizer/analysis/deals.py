@@ -27,6 +27,7 @@ from optimizer.build.build import Built
 from optimizer.economics.calendar import HOURS_PER_YEAR
 from optimizer.program.lagrangian import reduced_acquisition_costs
 from optimizer.program.program import Array, Multipliers, Program
+from optimizer.report.frames import records
 from optimizer.report.orders import mix_table
 from optimizer.settings import Settings
 from optimizer.spec import CaseError
@@ -240,9 +241,9 @@ def displaced(without: Answer, answer: Answer) -> list[dict[str, object]]:
 def _chip_years(answer: Answer) -> dict[tuple[str, str, str], float]:
     structure, plan = answer.found.built.structure, answer.found.solution.certificate.plan
     assert plan is not None
-    table, found = mix_table(structure, plan), {}
+    found: dict[tuple[str, str, str], float] = {}
     years = dict(zip(structure.calendar.names, structure.calendar.hours / HOURS_PER_YEAR, strict=True))
-    for row in table.itertuples():
-        key = str(row.mode), str(row.chip), str(row.place)
-        found[key] = found.get(key, 0.0) + float(row.probability * row.chips * years[row.period])
+    for row in records(mix_table(structure, plan)):
+        key = row["mode"], row["chip"], row["place"]
+        found[key] = found.get(key, 0.0) + float(row["probability"] * row["chips"] * years[row["period"]])
     return found

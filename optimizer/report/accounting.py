@@ -25,7 +25,7 @@ from optimizer.economics.cashflow import LEASE, OWN, RESERVED, Cash, FlowShape, 
 from optimizer.program.program import Plan as Values
 from optimizer.report.case_prices import Array, CasePrices, any_assumed
 from optimizer.report.chips_used import chips_per_work
-from optimizer.report.frames import frame
+from optimizer.report.frames import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,29 +78,27 @@ class Ledger:
                     }
                 )
 
-    def table(self) -> pd.DataFrame:
+    def table(self) -> Table:
         """All entries with COLUMNS, by period; entries of zero dollars are left out."""
-        import pandas as pd
-
         case = self.structure.case
         if not self._parts:
-            return frame(COLUMNS, [])
+            return Table(COLUMNS, [])
         counts = [len(part["t"]) for part in self._parts]  # type: ignore[arg-type]
-        rows = pd.DataFrame(
+        rows = (
             {name: np.concatenate([part[name] for part in self._parts]) for name in ("t", "s", "nominal_usd", "present_value_usd")}  # type: ignore[arg-type]
             | {name: np.repeat([part[name] for part in self._parts], counts) for name in ("category", "source", "place", "assumed")}  # type: ignore[call-overload]
         )
         rows["period"] = np.array(self.prices.calendar.names)[rows["t"]]
         rows["scenario"] = np.array([*(s.name for s in case.scenarios), ALL])[rows["s"]]
         rows["probability"] = np.array([*(s.weighted_probability for s in case.scenarios), 1.0])[rows["s"]]
-        rows["provider"] = [case.places[name].provider if name else "" for name in rows["place"]]
+        rows["provider"] = np.array([case.places[name].provider if name else "" for name in rows["place"].tolist()])
         for name in ("nominal_usd", "present_value_usd"):
             rows[f"expected_{name}"] = rows["probability"] * rows[name]
-        order = rows.sort_values(["t", "category", "s", "place", "source"], kind="stable")
-        return frame(COLUMNS, order.reset_index(drop=True))
+        order = np.lexsort([rows[name] for name in ("source", "place", "s", "category", "t")])  # the last is the first to sort by
+        return Table(COLUMNS, rows).only(order)
 
 
-def cost_table(structure: Structure, values: Values) -> pd.DataFrame:
+def cost_table(structure: Structure, values: Values) -> Table:
     """Every dollar of the plan; `expected_present_value_usd` adds up to its cost."""
     ledger = Ledger(structure, CasePrices.of(structure.case))
     _orders(ledger, values.z)
@@ -112,7 +110,7 @@ def cost_table(structure: Structure, values: Values) -> pd.DataFrame:
     return ledger.table()
 
 
-def total_usd(cost: pd.DataFrame) -> float:
+def total_usd(cost: Table | pd.DataFrame) -> float:
     """What the table adds up to: the expected present value of the plan."""
     return math.fsum(cost["expected_present_value_usd"].tolist())
 

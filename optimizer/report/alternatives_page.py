@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from optimizer.report import figures
 from optimizer.report.analysis_files import write_analysis
+from optimizer.report.frames import records
 from optimizer.report.line_chart import COLORS
 from optimizer.report.orders import acquisitions_table
 from optimizer.report.page import Page, bullets, grid, heading, line, unbroken
@@ -154,7 +155,7 @@ def _left_out(found: Alternatives) -> list[str]:
 def write_alternatives(found: Alternatives, directory: str | Path) -> Path:
     """alternatives.csv, core.csv, orders_<plan>.csv of every plan, alternatives.json and alternatives.svg. Raises OSError."""
     summary = [_summary(plan) for plan in found.plans]
-    orders = {file_of(plan): acquisitions_table(plan.built.structure, plan.plan).to_dict("records") for plan in found.plans}
+    orders = {file_of(plan): records(acquisitions_table(plan.built.structure, plan.plan)) for plan in found.plans}
     core = [
         {"offer": o.offer, "signing_date": o.signing_date, "scenario": o.scenario, "count_chips": o.count_chips,
          "best_count_chips": o.best_chips, "share_of_first_year": o.share}

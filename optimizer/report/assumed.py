@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,9 +11,7 @@ from optimizer.program.program import Plan as Values
 from optimizer.report.accounting import by_scenario
 from optimizer.report.case_prices import CasePrices
 from optimizer.report.chips_used import chips_per_work
-
-if TYPE_CHECKING:
-    import pandas as pd
+from optimizer.report.frames import Table
 
 
 @dataclass(frozen=True)
@@ -27,12 +24,12 @@ class AssumedShare:
     either: float
 
 
-def assumed_share(structure: Structure, values: Values, cost: pd.DataFrame) -> AssumedShare:
-    amount = cost["expected_present_value_usd"].abs().to_numpy()
+def assumed_share(structure: Structure, values: Values, cost: Table) -> AssumedShare:
+    amount = np.abs(cost["expected_present_value_usd"])
     whole = float(amount.sum())
     if whole == 0:
         return AssumedShare(0.0, 0.0, 0.0)
-    price = cost["assumed"].to_numpy(dtype=float)
+    price = cost["assumed"].astype(float)
     by_pool = _throughput_share(structure, values)
     pool_of = _pool_of_source(structure)
     sources = zip(cost["category"] == "existing", cost["source"], strict=True)

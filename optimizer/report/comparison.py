@@ -48,9 +48,10 @@ def _cost(evaluation: Evaluation) -> Page:
 
 def _orders(evaluation: Evaluation) -> Page:
     """Expected chips signed by offer, where the two differ most."""
+    tables = [plan.columns.acquisitions for plan in (evaluation.given, evaluation.best)]
+    orders = [table.only(table["order"] == "order") for table in tables]
     given, best = (
-        {offer: chips for (offer,), (chips,) in sums(orders, ["offer"], ["count_chips"], "probability").items()}
-        for orders in (plan.acquisitions[plan.acquisitions["order"] == "order"] for plan in (evaluation.given, evaluation.best))
+        {offer: chips for (offer,), (chips,) in sums(table, ["offer"], ["count_chips"], "probability").items()} for table in orders
     )
     pairs = sorted(_side_by_side(given, best), key=lambda row: -abs(row[1] - row[2]))[:MOST_ROWS]
     rows = [[name, *(figures.chips(count) for count in (mine, theirs, mine - theirs))] for name, mine, theirs in pairs]

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from optimizer.build.structure import Structure
 from optimizer.performance.replicas import ReplicaLoad, spare_chips
 from optimizer.program.program import Plan as Values
-from optimizer.report.frames import frame
-
-if TYPE_CHECKING:
-    import pandas as pd
+from optimizer.report.frames import Table
 
 DEPLOYMENT_COLUMNS = (
     "workload", "chip", "precision", "replica_chips", "pipeline_stages", "expert_parallel", "batch", "tpot_p99_ms",
@@ -26,7 +21,7 @@ SMALLEST = 1e-6
 """Load below this share of the largest of all groups is rounding."""
 
 
-def deployments_table(structure: Structure) -> pd.DataFrame:
+def deployments_table(structure: Structure) -> Table:
     """One row per workload and chip and layout that the performance model chose; empty where throughput comes from rows."""
     found = {p.deployment: (structure.streams[p.stream].workload, p.throughput) for p in structure.pairs if p.deployment >= 0}
     rows = []
@@ -38,15 +33,15 @@ def deployments_table(structure: Structure) -> pd.DataFrame:
             chosen.batch, chosen.tpot_p99_ms, chosen.prefill_ms, chosen.step_ms, row.rate.value, chosen.log_std, chosen.binds,
             "" if pin is None else pin.row.rate.key.rpartition(".")[0], 0.0 if pin is None else pin.weight,
         ))  # fmt: skip
-    return frame(DEPLOYMENT_COLUMNS, rows)
+    return Table(DEPLOYMENT_COLUMNS, rows)
 
 
-def replicas_table(structure: Structure, values: Values) -> pd.DataFrame:
+def replicas_table(structure: Structure, values: Values) -> Table:
     """Busy and spare chips of every group of streams that shares replicas, in each period in the node and
     block where most of them are busy."""
     groups = structure.pair_index.groups
     if groups is None:
-        return frame(REPLICA_COLUMNS, [])
+        return Table(REPLICA_COLUMNS, [])
     periods, blocks = structure.calendar.periods, len(structure.blocks)
     rate = groups.rates(values.x).reshape(-1, periods, blocks, groups.size)  # [S, T, B, Q]
     load, point = groups.loads, structure.pair_index.errors.of_scenario  # [K, Q], [S]
@@ -64,7 +59,7 @@ def replicas_table(structure: Structure, values: Values) -> pd.DataFrame:
     def of(names: list, at: np.ndarray) -> list:
         return [names[i] for i in at.tolist()]
 
-    return frame(
+    return Table(
         REPLICA_COLUMNS,
         {
             "scenario": of([x.name for x in structure.case.scenarios], s),

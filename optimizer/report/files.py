@@ -31,7 +31,7 @@ PLAN_FILE = "plan.json"
 
 def plan_document(plan: Plan) -> dict[str, Any]:
     """The content of plan.json: plain dictionaries, lists, numbers and texts; what is no finite number is None."""
-    by_category = sums(plan.cost, ["category"], ["expected_nominal_usd", "expected_present_value_usd"])
+    by_category = sums(plan.columns.cost, ["category"], ["expected_nominal_usd", "expected_present_value_usd"])
     document = {
         "schema_version": SCHEMA_VERSION,
         "status": plan.status,
@@ -59,7 +59,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             category: {"nominal": nominal, "present_value": present} for (category,), (nominal, present) in sorted(by_category.items())
         },
         "assumed_share_of_cost": {"price": plan.assumed.price, "throughput": plan.assumed.throughput, "either": plan.assumed.either},
-        "acquisitions": records(plan.acquisitions),
+        "acquisitions": records(plan.columns.acquisitions),
     }
     return plain(document)
 

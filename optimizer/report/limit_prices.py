@@ -6,8 +6,6 @@ at the plan: it holds for a small change (where plan or prices are not unique, o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from optimizer.build.structure import Structure
@@ -17,10 +15,7 @@ from optimizer.program.program import Plan as Values
 from optimizer.report.accounting import ALL
 from optimizer.report.case_prices import Array, CasePrices
 from optimizer.report.chips_used import chips_used
-from optimizer.report.frames import frame
-
-if TYPE_CHECKING:
-    import pandas as pd
+from optimizer.report.frames import Table
 
 COLUMNS = (
     "kind",
@@ -48,7 +43,7 @@ TIGHT = 1e-6
 """A limit binds where its slack is below this share of its size."""
 
 
-def prices_table(structure: Structure, program: Program, values: Values, multipliers: Multipliers) -> pd.DataFrame:
+def prices_table(structure: Structure, program: Program, values: Values, multipliers: Multipliers) -> Table:
     rows = [
         *_limits(structure, program, values, multipliers),
         *_shares_of_total(structure, program, values, multipliers),
@@ -56,7 +51,7 @@ def prices_table(structure: Structure, program: Program, values: Values, multipl
         *_available_chips(structure, program, values, multipliers),
         *_available_rent(structure, program, values, multipliers),
     ]
-    return frame(COLUMNS, rows)
+    return Table(COLUMNS, rows)
 
 
 def _limits(structure: Structure, program: Program, values: Values, multipliers: Multipliers) -> list[tuple]:

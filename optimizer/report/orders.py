@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,10 +11,7 @@ from optimizer.build.structure import Structure
 from optimizer.program.program import Plan as Values
 from optimizer.report.accounting import ALL, break_fee_usd_per_chip, break_fees, by_scenario, order_flows, part_counts, parts_of
 from optimizer.report.case_prices import Array, CasePrices
-from optimizer.report.frames import frame
-
-if TYPE_CHECKING:
-    import pandas as pd
+from optimizer.report.frames import Table
 
 SMALLEST = 1e-9
 """An order below this share of the plan's largest one is rounding."""
@@ -62,7 +58,7 @@ def orders_of(structure: Structure, z: Array) -> list[AcquisitionRecord]:
     return [a for a in structure.acquisitions if z[a.index] > least]
 
 
-def acquisitions_table(structure: Structure, values: Values) -> pd.DataFrame:
+def acquisitions_table(structure: Structure, values: Values) -> Table:
     """One row per order and delivery; scenario '' is decided in all scenarios. price_at_signing_usd: per chip (own) or per chip-hour.
 
     A contract with breaks has a row for what stands to the first break (`order` is order) and one for each break that some of it passes
@@ -101,10 +97,10 @@ def acquisitions_table(structure: Structure, values: Values) -> pd.DataFrame:
         )
         for (a, part), paid, usd in zip(parts_of(signed), price, worth, strict=True)
     ]
-    return frame(ACQUISITION_COLUMNS, rows)
+    return Table(ACQUISITION_COLUMNS, rows)
 
 
-def mix_table(structure: Structure, values: Values) -> pd.DataFrame:
+def mix_table(structure: Structure, values: Values) -> Table:
     """Capacity by period, chip, place and mode. Signed and existing capacity stands once for all scenarios (scenario '') or once for the
     branch that signed it; rents stand per scenario. chips: held, or paid on average over the period's hours; peak_chips: the
     most in any block; usable_chips: chips x usable share; compute_pflops: chips x dense bf16 PFLOP/s."""
@@ -156,10 +152,10 @@ def mix_table(structure: Structure, values: Values) -> pd.DataFrame:
         )
         for t, scenario, g, mode, chips, most, usable in rows
     ]
-    return frame(MIX_COLUMNS, tidy)
+    return Table(MIX_COLUMNS, tidy)
 
 
-def commitments_table(structure: Structure, values: Values) -> pd.DataFrame:
+def commitments_table(structure: Structure, values: Values) -> Table:
     """Leases and reservations that outlive the horizon, and purchases delivered after it: chips, and nominal dollars due after its end
     (none of it is in the objective). A contract with breaks is committed to the first break after the horizon and the fee there, or to its
     end if that is less. kind `existing`: contracts that were there before the plan."""
@@ -190,7 +186,7 @@ def commitments_table(structure: Structure, values: Values) -> pd.DataFrame:
         source = case.existing[name] if kind == "existing" else case.offers[name]
         provider = case.places[source.place].provider
         rows.append((name, kind, source.chip, source.place, provider, scenario, probability[scenario], last, chips, usd))
-    return frame(COMMITMENT_COLUMNS, rows)
+    return Table(COMMITMENT_COLUMNS, rows)
 
 
 def _probabilities(structure: Structure) -> dict[str, float]:

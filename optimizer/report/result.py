@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from optimizer.performance.eligibility import Excuse
 from optimizer.report.assumed import AssumedShare
+from optimizer.report.frames import Table
 from optimizer.spec.resolved import Case
 
 if TYPE_CHECKING:
@@ -18,10 +19,23 @@ if TYPE_CHECKING:
     from optimizer.settings import Settings
     from optimizer.solve import Solution
 
-TABLES = (
-    "acquisitions", "mix", "placement", "cost", "prices", "unserved", "commitments_beyond_horizon", "training_runs", "deployments",
-    "replicas",
-)  # fmt: skip
+
+class Tables(NamedTuple):
+    """The tables of a plan as columns; `Plan` gives each as a DataFrame."""
+
+    acquisitions: Table
+    mix: Table
+    placement: Table
+    cost: Table
+    prices: Table
+    unserved: Table
+    commitments_beyond_horizon: Table
+    training_runs: Table
+    deployments: Table
+    replicas: Table
+
+
+TABLES = Tables._fields
 
 
 @dataclass(frozen=True)
@@ -55,16 +69,7 @@ class Plan:
     excuses: tuple[Excuse, ...]  # for every stream that no pool may serve: every pool, with the reason
     assumed: AssumedShare  # share of the cost that rests on assumed numbers
     conflicts: tuple[str, ...]  # INFEASIBLE: the limits that clash, one sentence each
-    acquisitions: pd.DataFrame
-    mix: pd.DataFrame
-    placement: pd.DataFrame
-    cost: pd.DataFrame
-    prices: pd.DataFrame
-    unserved: pd.DataFrame
-    commitments_beyond_horizon: pd.DataFrame
-    training_runs: pd.DataFrame
-    deployments: pd.DataFrame
-    replicas: pd.DataFrame
+    columns: Tables = field(repr=False)  # pandas is loaded for the first table that is asked for as a DataFrame
     case: Case = field(repr=False)
     settings: Settings = field(repr=False)
     built: Built = field(repr=False)
@@ -84,6 +89,46 @@ class Plan:
     def kind(self) -> Status:
         """The status as an enum."""
         return self.solution.status
+
+    @property
+    def acquisitions(self) -> pd.DataFrame:
+        return self.columns.acquisitions.frame
+
+    @property
+    def mix(self) -> pd.DataFrame:
+        return self.columns.mix.frame
+
+    @property
+    def placement(self) -> pd.DataFrame:
+        return self.columns.placement.frame
+
+    @property
+    def cost(self) -> pd.DataFrame:
+        return self.columns.cost.frame
+
+    @property
+    def prices(self) -> pd.DataFrame:
+        return self.columns.prices.frame
+
+    @property
+    def unserved(self) -> pd.DataFrame:
+        return self.columns.unserved.frame
+
+    @property
+    def commitments_beyond_horizon(self) -> pd.DataFrame:
+        return self.columns.commitments_beyond_horizon.frame
+
+    @property
+    def training_runs(self) -> pd.DataFrame:
+        return self.columns.training_runs.frame
+
+    @property
+    def deployments(self) -> pd.DataFrame:
+        return self.columns.deployments.frame
+
+    @property
+    def replicas(self) -> pd.DataFrame:
+        return self.columns.replicas.frame
 
     def tables(self) -> dict[str, pd.DataFrame]:
         return {name: getattr(self, name) for name in TABLES}

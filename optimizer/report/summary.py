@@ -40,7 +40,7 @@ def plan_page(plan: Plan, where: str | None = None) -> Page:
     page = _certificate(plan)
     if plan.has_values:
         page += [*_own_or_rent(plan), *_chips(plan), *_cost(plan), *_orders(plan), *_limits(plan), *_unserved(plan)]
-        page += [*training_runs_page(plan.training_runs), *_remarks(plan)]
+        page += [*training_runs_page(plan.columns.training_runs), *_remarks(plan)]
     page += [*_warnings(plan), *_timing(plan)]
     page.append(unbroken(f"Results: {where}") if where else line(NOT_WRITTEN))
     return page
@@ -84,10 +84,10 @@ def _certificate(plan: Plan) -> Page:
 
 
 def _own_or_rent(plan: Plan) -> Page:
-    if plan.mix.empty:
+    if plan.columns.mix.empty:
         return [heading("Capacity"), line("  none is held or rented")]
     periods = plan.built.structure.calendar.names
-    expected = sums(plan.mix, ["period", "mode"], ["compute_pflops"], "probability")
+    expected = sums(plan.columns.mix, ["period", "mode"], ["compute_pflops"], "probability")
     held = {
         word: [sum(expected.get((period, mode), [0.0])[0] for mode in modes) for period in periods]
         for word, modes in MODES.items()
@@ -103,11 +103,11 @@ def _own_or_rent(plan: Plan) -> Page:
 
 
 def _chips(plan: Plan) -> Page:
-    if plan.mix.empty:
+    if plan.columns.mix.empty:
         return []
     periods = plan.built.structure.calendar.names
     at = _some(len(periods), 6)
-    expected = sums(plan.mix, ["chip", "period"], ["chips"], "probability")
+    expected = sums(plan.columns.mix, ["chip", "period"], ["chips"], "probability")
     names = dict.fromkeys(chip for chip, _ in expected)
     rows = [[chip, *(figures.chips(expected.get((chip, periods[t]), [0.0])[0]) for t in at)] for chip in sorted(names)]
     title = "Chips held or rented, expected, averaged over the hours of the period"
@@ -116,7 +116,7 @@ def _chips(plan: Plan) -> Page:
 
 def cost_by_category(plan: Plan) -> dict[str, tuple[float, float]]:
     """(nominal, present value), both expected, in dollars; the largest present value first."""
-    found = sums(plan.cost, ["category"], ["expected_nominal_usd", "expected_present_value_usd"])
+    found = sums(plan.columns.cost, ["category"], ["expected_nominal_usd", "expected_present_value_usd"])
     return {name: (nominal, present) for (name,), (nominal, present) in sorted(found.items(), key=lambda item: -item[1][1])}
 
 
@@ -138,8 +138,8 @@ def _cost(plan: Plan) -> Page:
 def _orders(plan: Plan) -> Page:
     """What is signed, by offer and date; on branches the expectation."""
     keys = ["offer", "signing_date", "delivery_date", "end_date", "order"]
-    chips = sums(plan.acquisitions, keys, ["count_chips"], "probability")
-    worth = sums(plan.acquisitions, keys, ["expected_present_value_usd"])
+    chips = sums(plan.columns.acquisitions, keys, ["count_chips"], "probability")
+    worth = sums(plan.columns.acquisitions, keys, ["expected_present_value_usd"])
     largest = max((count for (count,) in chips.values()), default=0.0)
     real = [key for key, (count,) in chips.items() if count >= DUST * largest]
     if not real:
@@ -151,7 +151,7 @@ def _orders(plan: Plan) -> Page:
     ]
     dearest = f", the {len(rows)} dearest" if len(real) > len(rows) else ""
     dust = f" ({len(chips) - len(real)} of next to nothing left out)" if len(chips) > len(real) else ""
-    branched = bool((plan.acquisitions["scenario"] != "").any())
+    branched = bool((plan.columns.acquisitions["scenario"] != "").any())
     columns = ["offer", "signed", "from", "until", "chips exp." if branched else "chips", "PV"]
     return [heading(f"Orders: {figures.counted(len(real), 'order')}{dearest}{dust}"), grid(columns, rows)]
 
@@ -164,7 +164,7 @@ def _limits(plan: Plan) -> Page:
     """The limits that bind, those with most at stake first."""
     words = ("period",) if len(plan.case.scenarios) == 1 else ("period", "scenario")
     groups: dict[tuple[str, str, str], list[tuple[float, dict]]] = {}
-    for row in records(plan.prices):
+    for row in records(plan.columns.prices):
         if row["binding"] and row["kind"] != "capacity" and row["at_stake_usd"] > VISIBLE * abs(plan.objective_usd):
             groups.setdefault((row["kind"], row["limit"], row["unit"]), []).append((row["at_stake_usd"], row))
     if not groups:
@@ -183,7 +183,7 @@ def _limits(plan: Plan) -> Page:
 
 def _unserved(plan: Plan) -> Page:
     groups: dict[str, list[dict]] = {}
-    for row in records(plan.unserved):
+    for row in records(plan.columns.unserved):
         if row["share_of_demand"] > VISIBLE:
             groups.setdefault(row["workload"], []).append(row)
     if not groups:
@@ -209,7 +209,7 @@ def _remarks(plan: Plan) -> Page:
     share = plan.assumed
     parts = f"prices {figures.percent(share.price)}, throughput {figures.percent(share.throughput)}"
     said.append(f"{figures.percent(share.either)} of the cost rests on assumed numbers: {parts}.")
-    late = sums(plan.commitments_beyond_horizon, ["kind"], ["chips", "nominal_usd"], "probability")
+    late = sums(plan.columns.commitments_beyond_horizon, ["kind"], ["chips", "nominal_usd"], "probability")
     chips, usd = (sum(amounts[column] for (kind,), amounts in late.items() if kind != "existing") for column in (0, 1))
     if chips > 0:
         committed = f"{figures.chips(chips)} chips, {figures.usd(usd)} nominal"

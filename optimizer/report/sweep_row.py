@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from optimizer.report.accounting import cost_table, total_usd
 from optimizer.report.frames import sums
 from optimizer.report.hard_targets import broken_targets
@@ -41,7 +43,7 @@ def sweep_row(built: Built, solution: Solution, true: tuple[float, float] | None
         for word, modes in MODES.items():
             held = sum(compute.get((mode,), [0.0])[0] for mode in modes)
             numbers[f"share_{word.replace('-', '_')}"] = held / whole if whole else 0.0
-        size = math.fsum(cost["expected_present_value_usd"].abs().tolist())
+        size = math.fsum(np.abs(cost["expected_present_value_usd"]).tolist())
         if math.isfinite(certificate.objective) and not abs(total_usd(cost) - certificate.objective) <= RECONCILED * size:
             notes.append("THE COST TABLE DOES NOT ADD UP; please report this case")
         notes += [f"A PLACEMENT BREAKS ITS TARGET, please report this case: {said}" for said in broken_targets(structure, certificate.plan)]

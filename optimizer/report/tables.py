@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,17 +17,16 @@ from optimizer.report import figures
 from optimizer.report.accounting import cost_table, total_usd
 from optimizer.report.assumed import assumed_share
 from optimizer.report.deployments import deployments_table, replicas_table
+from optimizer.report.frames import Table
 from optimizer.report.hard_targets import broken_targets
 from optimizer.report.infeasibility import conflicts
 from optimizer.report.limit_prices import prices_table
 from optimizer.report.orders import acquisitions_table, commitments_table, mix_table
-from optimizer.report.result import Plan
+from optimizer.report.result import Plan, Tables
 from optimizer.report.training_runs import training_runs_table
 from optimizer.report.work import placement_table, unserved_table
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from optimizer.settings import Settings
     from optimizer.solve import Solution
 
@@ -44,12 +43,10 @@ def tables_of(built: Built, solution: Solution, settings: Settings, build_second
     case = structure.case
     values = certificate.plan
     sentences = conflicts(structure, program, solution.infeasibility) if solution.infeasibility is not None else ()
-    frames = _frames(built, solution, values if values is not None else _nothing(built))
+    columns = _columns(built, solution, values if values is not None else _nothing(built))
     if values is None:
-        frames = {name: frame.iloc[:0] for name, frame in frames.items()}
-        shares = assumed_share(structure, _nothing(built), frames["cost"])
-    else:
-        shares = assumed_share(structure, values, frames["cost"])
+        columns = Tables(*(table.only(slice(0)) for table in columns))
+    shares = assumed_share(structure, values if values is not None else _nothing(built), columns.cost)
     unplaced = {(structure.streams[w].workload, structure.streams[w].origin) for w in structure.unplaced}
     return Plan(
         status=solution.status.name,
@@ -71,14 +68,14 @@ def tables_of(built: Built, solution: Solution, settings: Settings, build_second
         case_hash=case.hash,
         warnings=(
             *structure.warnings,
-            *_disagreement(frames["cost"], certificate.objective),
+            *_disagreement(columns.cost, certificate.objective),
             *_late(structure, values),
             *divided_lots(structure, values),
         ),
         excuses=tuple(e for e in structure.excuses if (e.workload, e.origin) in unplaced),
         assumed=shares,
         conflicts=sentences,
-        **frames,
+        columns=columns,
         case=case,
         settings=settings,
         built=built,
@@ -87,24 +84,24 @@ def tables_of(built: Built, solution: Solution, settings: Settings, build_second
     )
 
 
-def _frames(built: Built, solution: Solution, values: Values) -> dict[str, Any]:
+def _columns(built: Built, solution: Solution, values: Values) -> Tables:
     structure, program = built.structure, built.program
     multipliers = solution.certificate.multipliers
     if multipliers is None:
         n, b, g, k = program.nodes, program.blocks, program.pools, program.sides
         multipliers = Multipliers(np.zeros((n, b, g)), np.zeros((n, k)), np.zeros(program.limits), np.zeros(program.links))
-    return {
-        "acquisitions": acquisitions_table(structure, values),
-        "mix": mix_table(structure, values),
-        "placement": placement_table(structure, values),
-        "cost": cost_table(structure, values),
-        "prices": prices_table(structure, program, values, multipliers),
-        "unserved": unserved_table(structure, values),
-        "deployments": deployments_table(structure),
-        "replicas": replicas_table(structure, values),
-        "commitments_beyond_horizon": commitments_table(structure, values),
-        "training_runs": training_runs_table(structure, values),
-    }
+    return Tables(
+        acquisitions=acquisitions_table(structure, values),
+        mix=mix_table(structure, values),
+        placement=placement_table(structure, values),
+        cost=cost_table(structure, values),
+        prices=prices_table(structure, program, values, multipliers),
+        unserved=unserved_table(structure, values),
+        deployments=deployments_table(structure),
+        replicas=replicas_table(structure, values),
+        commitments_beyond_horizon=commitments_table(structure, values),
+        training_runs=training_runs_table(structure, values),
+    )
 
 
 def _reason(certificate: Certificate, true: tuple[float, float] | None) -> str:
@@ -118,9 +115,9 @@ def _reason(certificate: Certificate, true: tuple[float, float] | None) -> str:
     return f"{sentence} ({figures.small(max(certificate.gap_relative, 0.0))} relative)."
 
 
-def _disagreement(cost: pd.DataFrame, objective: float) -> tuple[str, ...]:
+def _disagreement(cost: Table, objective: float) -> tuple[str, ...]:
     """A warning if the accounts, which know nothing of the program, do not add up to the certified objective."""
-    total, size = total_usd(cost), math.fsum(cost["expected_present_value_usd"].abs().tolist())
+    total, size = total_usd(cost), math.fsum(np.abs(cost["expected_present_value_usd"]).tolist())
     if not math.isfinite(objective) or abs(total - objective) <= RECONCILED * size:
         return ()
     return (f"THE COST TABLE DOES NOT ADD UP: {total!r} USD against the certified {objective!r} USD; please report this case",)

@@ -18,7 +18,7 @@ from optimizer.report import figures
 from optimizer.report.accounting import by_scenario
 from optimizer.report.case_prices import Array, CasePrices
 from optimizer.report.chips_used import chips_per_work
-from optimizer.report.frames import frame, records
+from optimizer.report.frames import Table, records
 from optimizer.spec.resolved import Run
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ HELD, RELAXED, NOT_ASKED, IDLE = "held", "relaxed", "not asked", "nothing runs"
 MOST_ROWS = 12
 
 
-def training_runs_table(structure: Structure, values: Values) -> pd.DataFrame:
+def training_runs_table(structure: Structure, values: Values) -> Table:
     """One row per scenario and run, in the order of the scenarios."""
     prices = CasePrices.of(structure.case)
     scenarios = structure.case.scenarios
@@ -73,25 +73,22 @@ def training_runs_table(structure: Structure, values: Values) -> pd.DataFrame:
             done, judged = _judge(structure, prices, stream, run, x[s], per_work[s])
             left = float(undone[s, stream.position])
             names = structure.calendar.names
-            rows.append(
-                {
-                    "scenario": scenario.name,
-                    "probability": scenario.weighted_probability,
-                    "workload": stream.workload,
-                    "run": stream.run,
-                    "first_period": names[run.periods[0]],
-                    "last_period": names[run.periods[-1]],
-                    "exaflop": done + left,
-                    "done_exaflop": done,
-                    "undone_exaflop": left,
-                    "min_chips": run.min_chips,
-                    "slice_chips": run.slice_chips,
-                    **judged,
-                }
-            )
-    import pandas as pd
-
-    return frame(COLUMNS, pd.DataFrame(rows, columns=list(COLUMNS)))
+            row = {
+                "scenario": scenario.name,
+                "probability": scenario.weighted_probability,
+                "workload": stream.workload,
+                "run": stream.run,
+                "first_period": names[run.periods[0]],
+                "last_period": names[run.periods[-1]],
+                "exaflop": done + left,
+                "done_exaflop": done,
+                "undone_exaflop": left,
+                "min_chips": run.min_chips,
+                "slice_chips": run.slice_chips,
+                **judged,
+            }
+            rows.append(tuple(row[column] for column in COLUMNS))
+    return Table(COLUMNS, rows)
 
 
 def _judge(
@@ -132,7 +129,7 @@ def _judge(
     }
 
 
-def training_runs_page(table: pd.DataFrame) -> Page:
+def training_runs_page(table: Table | pd.DataFrame) -> Page:
     """The rows in words, for the page of a plan; empty where the case has no runs."""
     from optimizer.report.page import grid, heading, line
 

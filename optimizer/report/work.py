@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from optimizer.build.structure import Structure
@@ -11,10 +9,7 @@ from optimizer.program.program import Plan as Values
 from optimizer.report.accounting import by_scenario
 from optimizer.report.case_prices import Array, CasePrices
 from optimizer.report.chips_used import chips_per_work
-from optimizer.report.frames import frame
-
-if TYPE_CHECKING:
-    import pandas as pd
+from optimizer.report.frames import Table
 
 SMALLEST = 1e-9
 """Work below this share of the stream's largest is rounding."""
@@ -49,7 +44,7 @@ UNSERVED_COLUMNS = (
 )
 
 
-def placement_table(structure: Structure, values: Values) -> pd.DataFrame:
+def placement_table(structure: Structure, values: Values) -> Table:
     """Work by scenario, period, block, stream and pool: a rate that holds during the block (unit), and the chips it keeps busy."""
     x, streams, pools = values.x, structure.streams, structure.pools
     largest = x.max(axis=(0, 1), initial=0.0)  # [P]
@@ -78,10 +73,10 @@ def placement_table(structure: Structure, values: Values) -> pd.DataFrame:
         named([streams[w].work_unit for w in stream], p),
         work * chips_per_work(structure, CasePrices.of(structure.case))[s, p] if len(p) else work,
     )
-    return frame(PLACEMENT_COLUMNS, dict(zip(PLACEMENT_COLUMNS, columns, strict=True)))
+    return Table(PLACEMENT_COLUMNS, dict(zip(PLACEMENT_COLUMNS, columns, strict=True)))
 
 
-def unserved_table(structure: Structure, values: Values) -> pd.DataFrame:
+def unserved_table(structure: Structure, values: Values) -> Table:
     """Work that is not served, as a rate during the block, or (movable work; block '') as an amount of the period, or (runs) as an
     amount of the whole window, in its last period."""
     case, prices = structure.case, CasePrices.of(structure.case)
@@ -89,7 +84,7 @@ def unserved_table(structure: Structure, values: Values) -> pd.DataFrame:
     x, u, ud = (by_scenario(structure, a) for a in (values.x, values.u, values.ud))
     undone = values.link_slack.reshape(len(case.scenarios), structure.run.runs)
     pairs = {w: [p.index for p in structure.pairs if p.stream == w] for w in range(len(structure.streams))}
-    frames = []
+    parts = []
     for stream in structure.streams:
         workload = case.workloads[stream.workload]
         price = prices.unserved_usd_per_work(workload) * (3600 if stream.kind == "serving" else 1)
@@ -108,25 +103,19 @@ def unserved_table(structure: Structure, values: Values) -> pd.DataFrame:
             demand, usd, blocks = amount + placed, amount * hours * price, [block.name for block in structure.blocks]
         s, t, b = np.nonzero(amount > SMALLEST * demand)
         probability = np.array([scenario.weighted_probability for scenario in case.scenarios])[s]
-        frames.append(
-            frame(
-                UNSERVED_COLUMNS,
-                {
-                    "scenario": np.array([scenario.name for scenario in case.scenarios], object)[s],
-                    "probability": probability,
-                    "period": np.array(structure.calendar.names, object)[t],
-                    "block": np.array(blocks, object)[b],
-                    "workload": stream.workload,
-                    "origin": stream.origin or "",
-                    "run": stream.run or "",
-                    "amount": amount[s, t, b],
-                    "unit": stream.demand_unit,
-                    "share_of_demand": amount[s, t, b] / demand[s, t, b],
-                    "nominal_usd": usd[s, t, b],
-                    "expected_present_value_usd": probability * prices.discount_mid[t] * usd[s, t, b],
-                },
+        parts.append(
+            (
+                np.array([scenario.name for scenario in case.scenarios], object)[s],
+                probability,
+                np.array(structure.calendar.names, object)[t],
+                np.array(blocks, object)[b],
+                *(np.full(len(s), text, object) for text in (stream.workload, stream.origin or "", stream.run or "")),
+                amount[s, t, b],
+                np.full(len(s), stream.demand_unit, object),
+                amount[s, t, b] / demand[s, t, b],
+                usd[s, t, b],
+                probability * prices.discount_mid[t] * usd[s, t, b],
             )
         )
-    import pandas as pd
-
-    return pd.concat([frame(UNSERVED_COLUMNS, {}), *frames], ignore_index=True)
+    columns = (np.concatenate(of_streams) for of_streams in zip(*parts, strict=True)) if parts else [()] * len(UNSERVED_COLUMNS)
+    return Table(UNSERVED_COLUMNS, dict(zip(UNSERVED_COLUMNS, columns, strict=True)))

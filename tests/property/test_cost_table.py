@@ -43,7 +43,7 @@ def random_values(built: Built, seed: int) -> Values:
 def test_any_quantities_cost_the_same_in_both_accounts(path: Path) -> None:
     built = build(load_case(path))
     values = random_values(built, 7)
-    table = cost_table(built.structure, values)
+    table = cost_table(built.structure, values).frame
     parts = cost(built.program, values)
     assert tuple(table.columns) == COLUMNS
     assert total_usd(table) == pytest.approx(parts["total"], rel=1e-12)
@@ -82,7 +82,7 @@ def test_doubling_a_price_doubles_its_lines_and_no_others() -> None:
     path = HERE / "unit" / "small_case.yaml"
     before, after = (build(load_case(path, change)) for change in (None, {"offers": {"rent_east": {"price_usd_per_chip_hour": 7.8}}}))
     values = random_values(before, 3)
-    old, new = (cost_table(built.structure, values).groupby("source")["nominal_usd"].sum() for built in (before, after))
+    old, new = (cost_table(built.structure, values).frame.groupby("source")["nominal_usd"].sum() for built in (before, after))
     ratio = new / old
     assert ratio["rent_east"] == pytest.approx(2.0)
     assert ratio.drop("rent_east").to_numpy() == pytest.approx(1.0)

@@ -176,7 +176,7 @@ def test_the_cost_lies_between_those_of_the_known_errors() -> None:
 # reports --------------------------------------------------------------------------------------------------------------------------
 def test_any_quantities_cost_the_same_in_both_accounts(built: Built) -> None:
     some = random_values(built, 3)
-    table, parts = cost_table(built.structure, some), cost(built.program, some)
+    table, parts = cost_table(built.structure, some).frame, cost(built.program, some)
     assert total_usd(table) == pytest.approx(parts["total"], rel=1e-12)
     load = table[table["source"].str.startswith("load ")]["expected_present_value_usd"].sum()
     assert load == pytest.approx(parts["placement"], rel=1e-12) and load > 0

@@ -197,7 +197,7 @@ def test_spare_replicas_are_paid_while_they_restart() -> None:
     busy = (groups.load.chips * groups.load.busy_s)[groups.pair[member]]
     np.testing.assert_allclose(busy, built.program.pair_capacity[0, member], rtol=1e-9)
     quantities = random_values(plain, 5)
-    table, quiet = replicas_table(built.structure, quantities), replicas_table(plain.structure, quantities)
+    table, quiet = (replicas_table(one.structure, quantities).frame for one in (built, plain))
     assert table["replica_chips"].equals(quiet["replica_chips"])
     assert (table["chips_busy"] >= quiet["chips_busy"]).all() and (table["chips_spare"] >= quiet["chips_spare"]).all()
     np.testing.assert_allclose(table["utilisation"], quiet["utilisation"], rtol=1e-9)

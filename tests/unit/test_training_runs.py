@@ -12,6 +12,7 @@ import pytest
 
 from optimizer.build import Built, build, values
 from optimizer.program.program import Plan as Values
+from optimizer.report.frames import records
 from optimizer.report.training_runs import training_runs_page, training_runs_table
 from optimizer.report.work import unserved_table
 from optimizer.spec import load_case
@@ -131,7 +132,7 @@ def hand_plan(chips: np.ndarray, case: str = "53_hand_run") -> tuple[Built, Valu
 def test_what_is_held(chips: list[float], gang: str, slices: str, whole: float) -> None:
     """min_chips 8, slice_chips 4; the run may use 2027Q2 (91 days) and 2027Q3 (92)."""
     built, plan = hand_plan(np.array(chips, float))
-    (row,) = training_runs_table(built.structure, plan).to_dict("records")
+    (row,) = records(training_runs_table(built.structure, plan))
     assert (row["min_chips_held"], row["slices_held"], row["whole_chips"]) == (gang, slices, whole)
     assert row["done_exaflop"] == pytest.approx((chips[1] * 91 + chips[2] * 92) * 24 * RATE)
     assert row["exaflop"] == pytest.approx(70000) and row["peak_chips"] == pytest.approx(max(chips))
@@ -139,7 +140,7 @@ def test_what_is_held(chips: list[float], gang: str, slices: str, whole: float) 
     busy = [c for c in chips if c > 0]
     assert row["least_chips"] == pytest.approx(min(busy, default=0.0))
     assert row["one_place_and_chip"] == ("held" if busy else "nothing runs")
-    left = unserved_table(built.structure, plan)
+    left = unserved_table(built.structure, plan).frame
     assert left["amount"].sum() == pytest.approx(row["undone_exaflop"]) and set(left["period"]) == {"2027Q3"}
     assert left["share_of_demand"].iloc[0] == pytest.approx(row["undone_exaflop"] / 70000)
 
@@ -156,7 +157,7 @@ def test_two_places_are_said(two_scenarios: Built) -> None:
         np.zeros(p.acquisitions), x, np.zeros((n, b, p.served)), np.zeros((n, p.deferrable)), np.zeros((n, b, p.pools)),
         np.zeros((n, p.sides)), p.link_upper.copy(),
     )  # fmt: skip
-    rows = training_runs_table(structure, plan).to_dict("records")
+    rows = records(training_runs_table(structure, plan))
     (row,) = (r for r in rows if (r["run"], r["scenario"]) == ("whole", "plain"))
     pool = structure.pools[pairs[0].pool]
     assert (row["chip"], row["place"], row["largest_share"]) == (pool.chip, pool.place, pytest.approx(0.75))
