@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 
 MMAP_MAX, MMAP_THRESHOLD = -4, -3  # malloc.h
 MAPPED_BYTES = 16 << 20
@@ -99,8 +100,13 @@ def release_freed_memory() -> None:
             ctypes.CDLL(None).malloc_trim(0)
 
 
-def versions_of(*packages: str) -> dict[str, str]:
-    """Of installed packages, as an answer states them; none is imported."""
+@cache
+def _version(package: str) -> str:
     from importlib.metadata import version
 
-    return {package: version(package) for package in packages}
+    return version(package)
+
+
+def versions_of(*packages: str) -> dict[str, str]:
+    """Of installed packages, as an answer states them; none is imported."""
+    return {package: _version(package) for package in packages}

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from os import scandir
 from os.path import isdir
 from pathlib import Path
 from typing import Any
@@ -180,13 +181,27 @@ def shipped_catalog() -> Path:
 
 
 def open_catalog(document: Document, folder: str | None) -> Catalog:
-    """The catalog that a case names, or the shipped one. Raises CaseError: the directory does not exist."""
+    """The catalog that a case names, or the shipped one, read again only where one of its files has changed. Raises CaseError: the
+    directory does not exist."""
     if folder is None:
-        return Catalog(shipped_catalog())
+        return _as_it_stands(shipped_catalog())
     path = Path(folder)
     if not isdir(path):  # not Path.is_dir, which raises for a name that is too long
         # the absolute path would tell little about what was written, so the message shows its last parts
         raise document.error(
             ("catalog",), f"'{'/'.join(path.parts[-2:])}' is not a directory", "give a directory relative to the case file"
         )
-    return Catalog(path)
+    return _as_it_stands(path)
+
+
+def _as_it_stands(folder: Path) -> Catalog:
+    files = sorted((entry for entry in scandir(folder) if entry.is_file()), key=lambda entry: entry.name)
+    stands = tuple((entry.name, status.st_mtime_ns, status.st_size, status.st_ino) for entry in files for status in (entry.stat(),))
+    return _opened(folder, stands)
+
+
+@lru_cache(maxsize=4)
+def _opened(folder: Path, stands: tuple) -> Catalog:
+    """Reading the tables was half of the time of a point of a sweep. `stands`: what tells that a file has changed."""
+    del stands
+    return Catalog(folder)
