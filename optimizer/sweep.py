@@ -12,17 +12,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from optimizer import __version__
 from optimizer.checkpoint import whole_run
+from optimizer.engine import choose
 from optimizer.plan import build, solved
 from optimizer.report.files import plain
 from optimizer.report.sweep_files import write_sweep
 from optimizer.report.sweep_result import INVALID, Sweep
 from optimizer.report.sweep_row import sweep_row
 from optimizer.settings import Settings
+from optimizer.solution import SIMPLEX, Neighbours
 from optimizer.spec import CaseError, load_case
 from optimizer.spec.case_error import Document
 from optimizer.spec.catalog import shipped_catalog
@@ -31,6 +34,7 @@ from optimizer.spec.resolved import Case
 from optimizer.sweep_fields import Fields
 from optimizer.sweep_journal import Journal
 from optimizer.sweep_points import Point, grid, read_points
+from optimizer.sweep_start import Origin
 
 CHECKED = 20  # values of a field that are tried before anything is solved; of more, the lowest, the highest and what is no number
 
@@ -71,11 +75,15 @@ def sweep(
     rows, done_now = [], 0
     with nullcontext() if folder is None else Journal(folder, _identity(path, document, chosen, settings), fresh) as journal:
         known = {} if journal is None else journal.rows
+        origin = Origin(folder, fresh, partial(_solve_first, path, fields.overrides(chosen[0]), settings))
         for number, point in enumerate(chosen):
             key = json.dumps(point, sort_keys=True, default=str)
             row = known.get(key)
             if row is None:
-                row, lasting = _solved_point(path, fields.overrides(point), cases.pop(number, None), settings)
+                neighbours = Neighbours() if number == 0 else origin.neighbours()
+                row, lasting = _solved_point(path, fields.overrides(point), cases.pop(number, None), settings, neighbours)
+                if number == 0:
+                    origin.keep(neighbours)
                 done_now += 1
                 if journal is not None and lasting:
                     journal.add(key, row)
@@ -130,13 +138,22 @@ def _tried(path: Path, fields: Fields, chosen: list[Point]) -> dict[int, Case]:
     return {number: load_case(path, fields.overrides(chosen[number])) for number in sorted(wanted)}
 
 
-def _solved_point(path: Path, overrides: dict[str, Any], case: Case | None, settings: Settings) -> tuple[dict[str, Any], bool]:
+def _solve_first(path: Path, overrides: dict[str, Any], settings: Settings, neighbours: Neighbours) -> None:
+    with suppress(CaseError):
+        built = build(load_case(path, overrides))
+        if choose(built.program, settings).engine == SIMPLEX:
+            solved(built, settings, neighbours)
+
+
+def _solved_point(
+    path: Path, overrides: dict[str, Any], case: Case | None, settings: Settings, neighbours: Neighbours
+) -> tuple[dict[str, Any], bool]:
     """(row, whether it is an answer that a later run may take over: an unexpected error is none, nor is what memory cut short)."""
     began, lasting = time.perf_counter(), True
     try:
         built = build(case if case is not None else load_case(path, overrides))
         with whole_run():
-            found = solved(built, settings)
+            found = solved(built, settings, neighbours)
             row, lasting = sweep_row(*found), not found.solution.cut_short
     except CaseError as error:
         row = {"status": INVALID, "reason": str(error)}
@@ -167,6 +184,6 @@ def _identity(path: Path, document: Document, chosen: list[Point], settings: Set
     return {
         "case": hashlib.sha256(text.encode()).hexdigest(),
         "catalog": digest.hexdigest(),
-        **{name: getattr(settings, name) for name in ("gap_relative", "headroom_gap_relative", "max_iterations", "precision")},
+        **{name: getattr(settings, name) for name in ("gap_relative", "headroom_gap_relative", "engine", "max_iterations", "precision")},
         "version": __version__,
     }

@@ -43,7 +43,7 @@ def sweep_document(sweep: Sweep) -> dict[str, Any]:
             "schema_version": SCHEMA_VERSION,
             "case": {"name": sweep.case_name, "file": sweep.case_file},
             "settings": {
-                name: getattr(sweep.settings, name) for name in ("gap_relative", "headroom_gap_relative", "max_iterations")
+                name: getattr(sweep.settings, name) for name in ("gap_relative", "headroom_gap_relative", "engine", "max_iterations")
             },
             "fields": sweep.fields,
             "points": [{"values": point, **row} for point, row in sweep],

@@ -4,12 +4,14 @@ tighter tolerances."""
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from optimizer.program.certificate import Certificate, Status, certify
 from optimizer.program.program import Program
 from optimizer.program.tidy import without_dust
+from optimizer.simplex.basis import basis_of, packed_statuses
 from optimizer.simplex.extensive import Extensive, extensive_form
 from optimizer.simplex.model import Model, Vertex
 
@@ -24,6 +26,16 @@ class Start:
 
     basis: Any
     size: tuple[int, int]
+
+    def written(self) -> dict[str, str]:
+        """As texts, which `Start.read` makes the same start of."""
+        return {"columns": packed_statuses(self.basis.col_status), "rows": packed_statuses(self.basis.row_status)}
+
+    @staticmethod
+    def read(texts: Mapping[str, str]) -> Start | None:
+        """None where the texts are no basis."""
+        basis = basis_of(texts.get("columns", ""), texts.get("rows", ""))
+        return None if basis is None else Start(basis, (len(basis.row_status), len(basis.col_status)))
 
 
 @dataclass(frozen=True)

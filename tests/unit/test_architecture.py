@@ -82,11 +82,13 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "optimizer.sweep": (
         {
-            "optimizer", "optimizer.checkpoint", "optimizer.plan", "optimizer.report", "optimizer.settings", "optimizer.spec",
-            "optimizer.sweep_fields", "optimizer.sweep_journal", "optimizer.sweep_points",
+            "optimizer", "optimizer.checkpoint", "optimizer.engine", "optimizer.plan", "optimizer.report", "optimizer.settings",
+            "optimizer.solution", "optimizer.spec", "optimizer.sweep_fields", "optimizer.sweep_journal", "optimizer.sweep_points",
+            "optimizer.sweep_start",
         },
         set(),
     ),
+    "optimizer.sweep_start": ({"optimizer.report", "optimizer.simplex", "optimizer.solution"}, set()),
     "optimizer.sweep_fields": ({"optimizer.spec", "optimizer.sweep_points"}, set()),
     "optimizer.sweep_journal": ({"optimizer.checkpoint"}, set()),
     "optimizer.sweep_points": ({"optimizer.spec"}, set()),

@@ -29,6 +29,7 @@ from optimizer.spec.extends import read_case_file
 from optimizer.sweep_fields import Fields
 from optimizer.sweep_journal import NAME, JournalError
 from optimizer.sweep_points import grid, read_points, read_vary
+from optimizer.sweep_start import NAME as START
 from tests.unit.oracle_plan import without_solver as without_solver
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -96,7 +97,7 @@ def test_results_on_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     svg = ElementTree.fromstring((out / "sweep.svg").read_text())
     words = [element.text for element in svg.iter() if element.tag.endswith("text")]
     assert RESERVE in words and "hand_newsvendor: cost, expected present value, $k" in words
-    assert not list(out.glob(".*")) and {path.name for path in out.iterdir()} == {"sweep.csv", "sweep.json", "sweep.svg", NAME}
+    assert not list(out.glob(".*")) and {path.name for path in out.iterdir()} == {"sweep.csv", "sweep.json", "sweep.svg", NAME, START}
 
 
 @pytest.mark.usefixtures("without_solver")
@@ -380,3 +381,28 @@ def test_a_long_point_goes_on_from_its_own_checkpoint(tmp_path: Path, monkeypatc
     assert resumed[0] == 4 and again.solved == 1
     assert timeless(again.rows) == timeless(optimizer.sweep(TINY, {RESERVE: [1.5, 2.5]}).rows)
     assert not (tmp_path / "checkpoint").exists()
+
+
+@pytest.mark.parametrize("state", ["kept", "lost", "damaged", "of another form"])
+def test_a_sweep_that_goes_on_starts_the_simplex_where_it_did(state: str, tmp_path: Path) -> None:
+    """Bit for bit, although the points that were under way start from the basis of one that another process solved."""
+    values, settings = {RESERVE: [1, 2, 3, 4, 5]}, optimizer.Settings(engine="simplex")
+    whole = optimizer.sweep(TINY, values, settings, tmp_path / "whole")
+    optimizer.sweep(TINY, {RESERVE: [1, 2]}, settings, tmp_path / "parts")
+    start = tmp_path / "parts" / START
+    assert start.read_bytes() == (tmp_path / "whole" / START).read_bytes()
+    if state == "lost":
+        start.unlink()
+    elif state == "damaged":
+        start.write_text(start.read_text()[:-30])
+    elif state == "of another form":
+        case = ROOT / "configs" / "cases" / "own_or_rent.yaml"
+        other = optimizer.sweep(case, {"discount_rate_per_year": [0.0]}, settings, tmp_path / "o")
+        assert other.rows[0]["status"] == "CERTIFIED"
+        start.write_bytes((tmp_path / "o" / START).read_bytes())
+    parts = optimizer.sweep(TINY, values, settings, tmp_path / "parts")
+    assert parts.solved == 3
+    for mine, theirs in zip(parts.rows, whole.rows, strict=True):
+        assert mine["status"] == "CERTIFIED" and mine["objective_usd"] == pytest.approx(theirs["objective_usd"], rel=1e-12)
+        if state != "of another form":
+            assert {**mine, "seconds": 0} == {**theirs, "seconds": 0}
