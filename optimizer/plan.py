@@ -73,10 +73,11 @@ def evaluate(case: CaseOrPath, acquisitions: Orders, settings: Settings | None =
     built = build(case)
     seconds = time.perf_counter() - began
     with whole_run():
-        best = _told(built, settings, seconds)
+        neighbours = Neighbours()
+        best = _told(built, settings, seconds, neighbours)
         began = time.perf_counter()
         given = fixed(built, signed_counts(built.structure, acquisitions, source))
-        return _compared(_told(given, settings, time.perf_counter() - began), best)
+        return _compared(_told(given, settings, time.perf_counter() - began, neighbours), best)
 
 
 def solved(built: Built, settings: Settings, neighbours: Neighbours | None = None) -> Solved:
@@ -89,9 +90,9 @@ def solved(built: Built, settings: Settings, neighbours: Neighbours | None = Non
     return Solved(replace(built, program=found.program), found.solution, (found.lower_bound_true, found.gap_relative))
 
 
-def _told(built: Built, settings: Settings, build_seconds: float) -> Plan:
+def _told(built: Built, settings: Settings, build_seconds: float, neighbours: Neighbours | None = None) -> Plan:
     """Solve, and put everything that a reader asks into tables."""
-    found = solved(built, settings)
+    found = solved(built, settings, neighbours)
     plan = tables_of(found.built, found.solution, settings, build_seconds, found.true)
     return replace(plan, warnings=(*plan.warnings, *found.solution.notes)) if found.solution.notes else plan
 
