@@ -108,14 +108,14 @@ def _threads_for_devices() -> bool:
 
         count = max(count, getattr(jax.config, "jax_num_cpu_devices", 1))
     if count <= 1:
-        if not _has_begun() and len(_cores()) == 1:
+        if not has_begun() and len(_cores()) == 1:
             os.environ.setdefault("NPROC", "2")  # see threads_for_callbacks
         return True
     cores = os.cpu_count() or 1
     threads = os.environ.get("NPROC", "")
     if (int(threads) if threads.isdigit() else cores) >= count + 1:
         return True
-    if _has_begun():
+    if has_begun():
         return False
     os.environ["NPROC"] = str(cores + count)
     return True
@@ -137,7 +137,8 @@ def _cores() -> set[int]:
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
-def _has_begun() -> bool:
+def has_begun() -> bool:
+    """Whether JAX has started its devices."""
     if "jax" not in sys.modules:
         return False
     from jax._src import xla_bridge  # nothing public tells

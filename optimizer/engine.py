@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from optimizer.devices import has_begun
 from optimizer.program.program import Program
 from optimizer.settings import Settings
 from optimizer.solution import INTERIOR, SIMPLEX
@@ -87,12 +88,13 @@ def _told(seconds: float) -> str:
 
 
 def has_accelerator() -> bool:
-    """Whether JAX would compute on one. Asked without importing JAX where it is not imported already."""
-    if "jax" in sys.modules:
+    """Whether JAX would compute on one. Found out without importing JAX, and without starting its devices."""
+    if has_begun():
         import jax
 
         return jax.default_backend() != "cpu"
-    asked = os.environ.get("JAX_PLATFORMS", "")
+    config = getattr(sys.modules.get("jax"), "config", None)
+    asked = getattr(config, "jax_platforms", None) or os.environ.get("JAX_PLATFORMS", "")
     if asked:
         return any(name.strip() in ("cuda", "gpu", "rocm", "tpu") for name in asked.split(","))
     devices = ("/dev/nvidiactl", "/dev/kfd", "/dev/accel0", "/dev/vfio/0")

@@ -8,6 +8,7 @@ interior point.
 from __future__ import annotations
 
 import math
+import sys
 import time
 from dataclasses import replace
 
@@ -66,6 +67,9 @@ def by_simplex(program: Program, settings: Settings, choice: Choice, neighbours:
         neighbours.start = answer.start
     if answer.certificate is None:
         return None
+    if settings.verbose:
+        said = f"{answer.pivots:,} pivots  certified gap {answer.certificate.gap_relative:.2e}"
+        print(f"simplex, {choice.size}: {said}", file=sys.stderr)
     solving = max(0.0, time.perf_counter() - began - answer.certify_seconds)
     seconds = {"compile": 0.0, "solve": solving, "certify": answer.certify_seconds}
     return Solution(

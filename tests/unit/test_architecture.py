@@ -120,7 +120,7 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
         },
         set(),
     ),
-    "optimizer.engine": ({"optimizer.program", "optimizer.settings", "optimizer.solution"}, {"jax"}),
+    "optimizer.engine": ({"optimizer.devices", "optimizer.program", "optimizer.settings", "optimizer.solution"}, {"jax"}),
     "optimizer.interior": (
         {
             "optimizer.checkpoint", "optimizer.devices", "optimizer.incumbent", "optimizer.process", "optimizer.program",
