@@ -218,9 +218,9 @@ def _must_sign(program: Program, plan: Plan, short: Array, cover: Array) -> Arra
     """Lower bounds of the acquisitions that hold every state's draw: the plan's own orders, in the share that is needed."""
     share = np.zeros(program.held_base.shape)
     share[:, : program.pools] = COVERED * np.where(short > 0, short / np.where(cover > 0, cover, np.inf), 0.0)
-    entries = held_operator(program).tocoo()
+    entries = held_operator(program)
     needed = np.zeros(program.acquisitions)
-    np.maximum.at(needed, entries.col, np.where(entries.data > 0, share.ravel()[entries.row], 0.0))
+    np.maximum.at(needed, entries.column, np.where(entries.value > 0, share.ravel()[entries.row], 0.0))
     given = program.acquisition_lower
     return np.minimum(given + needed * (1 + 1e-9) * np.maximum(plan.z - given, 0.0), program.acquisition_upper)
 

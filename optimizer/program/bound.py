@@ -91,7 +91,7 @@ def _shared_terms(program: Program, m: Multipliers, total: Total) -> None:
     for matrix, values, inexact in folded:
         part = abs(matrix).T @ np.abs(values)
         reduced, size, error = reduced - matrix.T @ values, size + part, error + inexact * EPS * part
-        entries += np.bincount(matrix.indices, minlength=program.acquisitions)
+        entries += np.bincount(matrix.column, minlength=program.acquisitions)
     error += (entries + 6) * EPS * size
     widest = np.maximum(np.abs(program.acquisition_lower), np.abs(program.acquisition_upper))
     total.add(np.minimum(program.acquisition_lower * reduced, program.acquisition_upper * reduced), error * widest)

@@ -8,9 +8,9 @@ every such row is known to allow.
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sparse
 
 from optimizer.program.layout import link_operator
+from optimizer.program.matrix import Matrix
 from optimizer.program.program import Array, Program
 from optimizer.program.recourse import Recourse
 
@@ -82,39 +82,45 @@ def _scale_down(state: Recourse, nodes: Array, over: Array) -> None:
 def hold_links(state: Recourse, z: Array) -> None:
     """Make every linking row hold with the slack it may take."""
     p = state.program
-    idle, _ = link_parts(p, np.zeros_like(state.x), p.demand, p.demand_deferrable, np.zeros_like(state.r))
+    idle = link_parts(p, np.zeros_like(state.x), p.demand, p.demand_deferrable, np.zeros_like(state.r))[0].merged()
     for turn in range(SCALINGS + p.links + 1):
         value, size, parts = link_values(state, z)
         above, below, _ = link_excess(p, value, size)
         wrong = (above > 0) | (below > 0)
         if not wrong.any():
             return
-        touched = (parts - idle).tocoo()
+        touched = _difference(parts.merged(), idle)
         if turn < SCALINGS:
-            gain = np.abs(np.asarray((parts - idle).sum(axis=1)).ravel())
+            gain = np.abs(touched.sums_of_rows())
             share = np.where(wrong, np.clip((above + below) / np.where(gain > 0, gain, 1.0), 0.0, 1.0) * (1 + 1e-12), 0.0)
         else:
             share = np.where(wrong, 1.0, 0.0)
         lose = np.zeros(p.nodes)
-        np.maximum.at(lose, touched.col, share[touched.row])
+        np.maximum.at(lose, touched.column, share[touched.row])
         nodes = np.nonzero(lose > 0)[0]
         state.shrink(nodes, np.maximum(1 - lose[nodes], 0.0))
 
 
-def link_values(state: Recourse, z: Array) -> tuple[Array, Array, sparse.csr_matrix]:
+def _difference(mine: Matrix, theirs: Matrix) -> Matrix:
+    """Both merged, so that what is equal in the two leaves nothing."""
+    row, column = np.concatenate([mine.row, theirs.row]), np.concatenate([mine.column, theirs.column])
+    return Matrix(row, column, np.concatenate([mine.value, -theirs.value]), mine.shape).merged()
+
+
+def link_values(state: Recourse, z: Array) -> tuple[Array, Array, Matrix]:
     """(value [R], sum of absolute terms [R], recourse part by node [R,N]) of the linking rows without their slack."""
     p, rows = state.program, link_operator(state.program)
     parts, size = link_parts(p, state.x, state.u, state.ud, state.r)
-    return rows @ z + np.asarray(parts.sum(axis=1)).ravel(), abs(rows) @ np.abs(z) + size, parts
+    return rows @ z + parts.sums_of_rows(), abs(rows) @ np.abs(z) + size, parts
 
 
-def link_parts(p: Program, x: Array, u: Array, ud: Array, r: Array) -> tuple[sparse.csr_matrix, Array]:
+def link_parts(p: Program, x: Array, u: Array, ud: Array, r: Array) -> tuple[Matrix, Array]:
     """(value of each linking row's recourse by node [R,N], sum of absolute terms [R])."""
     entries = (p.link_placement, x), (p.link_unserved, u), (p.link_deferred, ud), (p.link_rent, r)
     row = np.concatenate([term.index[0] for term, _ in entries])
     node = np.concatenate([term.index[1] for term, _ in entries])
     value = np.concatenate([term.value * at[term.index[1:]] for term, at in entries])
-    return sparse.csr_matrix((value, (row, node)), shape=(p.links, p.nodes)), np.bincount(row, np.abs(value), minlength=p.links)
+    return Matrix(row, node, value, (p.links, p.nodes)), np.bincount(row, np.abs(value), minlength=p.links)
 
 
 def link_excess(p: Program, value: Array, size: Array) -> tuple[Array, Array, Array]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sparse
 
 from optimizer.program.layout import limit_operator
 from optimizer.program.program import Array, Program
@@ -94,9 +93,10 @@ def limit_name(program: Program, index: int) -> str:
 
 def _relax(program: Program, kept: Array) -> tuple[Array, Array, Array] | None:
     """(below [L], above [L], multipliers [L]) of the least weighted relaxation of the kept limits; None where none is needed."""
+    import scipy.sparse as sparse
     from scipy.optimize import linprog
 
-    rows = limit_operator(program)[kept]
+    rows = limit_operator(program).csr()[kept]
     largest = abs(rows).max(axis=1).toarray().ravel() if len(kept) else np.zeros(0)
     scale = 1.0 / np.where(largest > 0, largest, 1.0)
     lower, upper = program.limit_lower[kept], program.limit_upper[kept]

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sparse
 
+from optimizer.program.matrix import Matrix
 from optimizer.program.program import Array, Program
 
 CHUNK_ENTRIES = 1 << 17  # entries of x per chunk of nodes
@@ -90,22 +90,24 @@ def node_chunks(program: Program) -> Iterator[slice]:
         yield slice(first, min(first + step, program.nodes))
 
 
-def held_operator(program: Program) -> sparse.csr_matrix:
+def held_operator(program: Program) -> Matrix:
     """held_matrix as a matrix [Q*(G+K), Z]."""
     outputs = program.pools + program.sides
     state, output, column = program.held_matrix.index
     shape = (program.states * outputs, program.acquisitions)
-    return sparse.csr_matrix((program.held_matrix.value, (state * outputs + output, column)), shape=shape)
+    return Matrix(state * outputs + output, column, program.held_matrix.value, shape)
 
 
-def limit_operator(program: Program) -> sparse.csr_matrix:
+def limit_operator(program: Program) -> Matrix:
     """limit_matrix as a matrix [L, Z]."""
-    return sparse.csr_matrix((program.limit_matrix.value, program.limit_matrix.index), shape=(program.limits, program.acquisitions))
+    row, column = program.limit_matrix.index
+    return Matrix(row, column, program.limit_matrix.value, (program.limits, program.acquisitions))
 
 
-def link_operator(program: Program) -> sparse.csr_matrix:
+def link_operator(program: Program) -> Matrix:
     """link_acquisition as a matrix [R, Z]."""
-    return sparse.csr_matrix((program.link_acquisition.value, program.link_acquisition.index), shape=(program.links, program.acquisitions))
+    row, column = program.link_acquisition.index
+    return Matrix(row, column, program.link_acquisition.value, (program.links, program.acquisitions))
 
 
 def held(program: Program, z: Array) -> Array:

@@ -7,8 +7,9 @@ them.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import scipy.sparse as sparse
 
 from optimizer.program.cost import node_costs, slack_costs
 from optimizer.program.coupling import link_parts, link_values, side_room
@@ -16,6 +17,9 @@ from optimizer.program.folded import Folded
 from optimizer.program.layout import Layout, deferrable_sum, placement_box, served_sum
 from optimizer.program.program import Array, Plan, Program
 from optimizer.program.recourse import Recourse
+
+if TYPE_CHECKING:
+    import scipy.sparse as sparse
 
 NODES = 24  # solved at most,
 COLUMNS = 20_000  # and with no more columns than this in all
@@ -94,6 +98,7 @@ class _Columns:
 
 def _solve(state: Recourse, folded: Folded, nodes: Array, z: Array, side_most: Array) -> tuple[Array, Array] | None:
     """(x [n,B,P], r [n,B,G]) of the nodes' joint program; None where HiGHS gives no answer."""
+    import scipy.sparse as sparse
     from scipy.optimize import linprog
 
     p, columns = state.program, _Columns(state.program, nodes)
@@ -187,7 +192,8 @@ def _links(state: Recourse, nodes: Array, columns: _Columns, z: Array) -> tuple[
     """(matrix, lower, upper) of the linking rows over these nodes and the slack; the rest of the plan is on the right-hand side."""
     p = state.program
     value, _, parts = link_values(state, z)
-    fixed = value - np.asarray(parts[:, nodes].sum(axis=1)).ravel()
+    inside = np.isin(parts.column, nodes)
+    fixed = value - np.bincount(parts.row[inside], parts.value[inside], p.links)
     position = np.full(p.nodes, -1)
     position[nodes] = np.arange(len(nodes))
     entries = []
@@ -201,6 +207,8 @@ def _links(state: Recourse, nodes: Array, columns: _Columns, z: Array) -> tuple[
 
 
 def _matrix(height: int, width: int, *parts: tuple[Array, Array, Array]) -> sparse.csr_matrix:
+    import scipy.sparse as sparse
+
     row, column, value = (np.concatenate([np.ravel(p[i]) for p in parts]) for i in range(3))
     keep = value != 0
     return sparse.csr_matrix((value[keep], (row[keep], column[keep])), shape=(height, width))

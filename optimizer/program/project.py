@@ -7,11 +7,16 @@ when it is within 1e-12 of the sum of its absolute terms; the polish aims at a t
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import scipy.sparse as sparse
 
 from optimizer.program.layout import limit_operator
+from optimizer.program.matrix import Matrix
 from optimizer.program.program import Array, Program
+
+if TYPE_CHECKING:
+    import scipy.sparse as sparse
 
 ROW_TOLERANCE = 1e-12  # of the sum of a row's absolute terms
 AIM = 0.1 * ROW_TOLERANCE
@@ -39,7 +44,7 @@ def acquisitions_inside(program: Program, z: Array) -> Array | None:
     return None if centre is None else _blend(program, rows, nearest, centre)
 
 
-def excess(program: Program, rows: sparse.csr_matrix, z: Array, tolerance: float = AIM) -> Array:
+def excess(program: Program, rows: Matrix, z: Array, tolerance: float = AIM) -> Array:
     """Signed violation of every limit [L]: positive above the upper side, negative below the lower side, 0 where it holds."""
     value = rows @ z
     size = abs(rows) @ np.abs(z)
@@ -49,7 +54,7 @@ def excess(program: Program, rows: sparse.csr_matrix, z: Array, tolerance: float
     return np.where(over > allowed_over, over, np.where(under < -allowed_under, under, 0.0))
 
 
-def _polish(program: Program, rows: sparse.csr_matrix, z: Array) -> Array | None:
+def _polish(program: Program, rows: Matrix, z: Array) -> Array | None:
     """Weighted least squares onto the rows that are or were violated; None where that does not settle."""
     lower, upper = program.acquisition_lower, program.acquisition_upper
     target = np.full(program.limits, np.nan)
@@ -63,9 +68,8 @@ def _polish(program: Program, rows: sparse.csr_matrix, z: Array) -> Array | None
             return z
         target = np.where(wrong > 0, program.limit_upper, np.where(wrong < 0, program.limit_lower, target))
         active = np.nonzero(~np.isnan(target))[0]
-        part = rows[active]
-        missing = target[active] - part @ z
-        scaled = part.multiply(weight).toarray()
+        missing = target[active] - (rows @ z)[active]
+        scaled = rows.dense(active) * weight
         norm = np.linalg.norm(scaled, axis=1)
         if (norm == 0).any():
             return None
@@ -77,7 +81,7 @@ def _polish(program: Program, rows: sparse.csr_matrix, z: Array) -> Array | None
     return None
 
 
-def _nearest(program: Program, rows: sparse.csr_matrix, z: Array) -> Array | None:
+def _nearest(program: Program, rows: Matrix, z: Array) -> Array | None:
     """The point of box and limits at least weighted distance from z, to HiGHS's tolerance."""
     from scipy.optimize import linprog
 
@@ -100,12 +104,15 @@ def _nearest(program: Program, rows: sparse.csr_matrix, z: Array) -> Array | Non
     return np.clip(z + answer.x[: len(z)] - answer.x[len(z) :], lower, upper)
 
 
-def one_sided_limits(program: Program, rows: sparse.csr_matrix) -> tuple[sparse.csr_matrix, Array, Array]:
+def one_sided_limits(program: Program, rows: Matrix) -> tuple[sparse.csr_matrix, Array, Array]:
     """(matrix, bounds, equal): the limits as matrix z <= bounds, or = where `equal`; each row divided by its largest coefficient."""
+    import scipy.sparse as sparse
+
+    stated = rows.csr()
     equal = program.limit_lower == program.limit_upper
     above = np.isfinite(program.limit_upper)
     below = np.isfinite(program.limit_lower) & ~equal
-    matrix = sparse.vstack([rows[above], -rows[below]]).tocsr()
+    matrix = sparse.vstack([stated[above], -stated[below]]).tocsr()
     bounds = np.concatenate([program.limit_upper[above], -program.limit_lower[below]])
     largest = abs(matrix).max(axis=1).toarray().ravel()
     scale = 1.0 / np.where(largest > 0, largest, 1.0)
@@ -114,11 +121,14 @@ def one_sided_limits(program: Program, rows: sparse.csr_matrix) -> tuple[sparse.
 
 
 def _both(matrix: sparse.csr_matrix) -> sparse.csr_matrix | None:
+    import scipy.sparse as sparse
+
     return sparse.csr_matrix(sparse.hstack([matrix, -matrix])) if len(matrix.indptr) > 1 else None
 
 
-def strict_centre(program: Program, rows: sparse.csr_matrix) -> Array | None:
+def strict_centre(program: Program, rows: Matrix) -> Array | None:
     """A point that holds the equalities exactly and every other limit with the largest common margin, if that margin is positive."""
+    import scipy.sparse as sparse
     from scipy.optimize import linprog
 
     matrix, bounds, equal = one_sided_limits(program, rows)
@@ -140,7 +150,7 @@ def strict_centre(program: Program, rows: sparse.csr_matrix) -> Array | None:
     return np.clip(answer.x[:-1], program.acquisition_lower, program.acquisition_upper)
 
 
-def _blend(program: Program, rows: sparse.csr_matrix, z: Array, centre: Array) -> Array | None:
+def _blend(program: Program, rows: Matrix, z: Array, centre: Array) -> Array | None:
     """The least step from z towards the centre that satisfies every limit."""
     for share in (1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 0.1, 1.0):
         trial = np.clip(z + share * (centre - z), program.acquisition_lower, program.acquisition_upper)

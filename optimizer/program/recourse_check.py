@@ -9,9 +9,9 @@ program over box and limits. Where the limits leave no acquisitions at all there
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sparse
 
 from optimizer.program.layout import held_operator, limit_operator, link_operator
+from optimizer.program.matrix import Matrix
 from optimizer.program.program import Array, Program, ProgramError
 from optimizer.program.project import one_sided_limits
 
@@ -22,16 +22,15 @@ def check_recourse(program: Program) -> None:
     """Raise ProgramError for the first pool, side row or linking row that some acquisitions leave without a feasible plan."""
     from optimizer.program.validate import entry
 
-    least, size = _least(
-        program, held_operator(program), program.held_base.ravel(), np.full(program.states * (program.pools + program.sides), 0.0)
-    )
+    rows = held_operator(program)
+    least, size = _least(program, rows, program.held_base.ravel(), np.zeros(program.held_base.size))
     least, size = least.reshape(program.held_base.shape), size.reshape(program.held_base.shape)
     allowed = np.zeros(program.held_base.shape)
     allowed[:, : program.pools] = -_rent_of_state(program)
     allowed[:, program.pools :] = -_side_slack_of_state(program)
     wrong = least < allowed - TOLERANCE * size
     for q, o in np.argwhere(wrong):
-        value = _exact_least(program, held_operator(program)[q * wrong.shape[1] + o], float(program.held_base[q, o]))
+        value = _exact_least(program, rows.dense([q * wrong.shape[1] + o])[0], float(program.held_base[q, o]))
         if value is None:
             return
         if value < allowed[q, o] - TOLERANCE * size[q, o]:
@@ -104,33 +103,32 @@ def _check_links(program: Program) -> None:
     for sign, bound, word in ((1.0, lower, "falls to"), (-1.0, -upper, "rises to")):
         least, size = _least(p, sign * rows, sign * idle, idle_size)
         margin = TOLERANCE * (size + np.where(np.isfinite(bound), np.abs(bound), 0.0))
-        for j in np.nonzero(least < bound - margin)[0]:
-            value = _exact_least(p, sign * rows[j], sign * idle[j])
+        for j in np.nonzero(least < bound - margin)[0].tolist():
+            value = _exact_least(p, sign * rows.dense([j])[0], sign * idle[j])
             if value is None:
                 return
             if value < bound[j] - margin[j]:
                 raise ProgramError(
-                    f"Linking row {entry(p, 'link_lower', (int(j),))} {word} {sign * value:.6g} when nothing is served, for some "
+                    f"Linking row {entry(p, 'link_lower', (j,))} {word} {sign * value:.6g} when nothing is served, for some "
                     f"acquisitions inside the limits, beyond {sign * bound[j]:.6g} that it and its slack allow; serving nothing must "
                     "satisfy it, or give it a priced slack (link_slack_cost, link_slack_upper, link_slack_sign)."
                 )
 
 
-def _least(program: Program, rows: sparse.csr_matrix, base: Array, base_size: Array) -> tuple[Array, Array]:
+def _least(program: Program, rows: Matrix, base: Array, base_size: Array) -> tuple[Array, Array]:
     """(least value of base + rows z over the box, sum of absolute terms), per row."""
-    positive, negative = rows.maximum(0), rows.minimum(0)
-    least = base + positive @ program.acquisition_lower + negative @ program.acquisition_upper
+    least = base + rows.maximum(0.0) @ program.acquisition_lower - (-1.0 * rows).maximum(0.0) @ program.acquisition_upper
     widest = np.maximum(np.abs(program.acquisition_lower), np.abs(program.acquisition_upper))
     return least, np.abs(base) + base_size + abs(rows) @ widest
 
 
-def _exact_least(program: Program, row: sparse.csr_matrix, base: float) -> float | None:
-    """The least value of base + row z over box and limits; None where the limits leave no z."""
+def _exact_least(program: Program, row: Array, base: float) -> float | None:
+    """The least value of base + row [Z] z over box and limits; None where the limits leave no z."""
     from scipy.optimize import linprog
 
     matrix, bounds, equal = one_sided_limits(program, limit_operator(program))
     answer = linprog(
-        row.toarray().ravel(),
+        row,
         A_ub=matrix[~equal] if (~equal).any() else None,
         b_ub=bounds[~equal] if (~equal).any() else None,
         A_eq=matrix[equal] if equal.any() else None,

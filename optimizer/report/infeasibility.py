@@ -91,7 +91,7 @@ def _fleets(structure: Structure, record: LimitRecord) -> list[str]:
 
 def _fixed_orders(structure: Structure, program: Program, record: LimitRecord) -> list[str]:
     """Orders that are given (not free) and count in the row, the largest first."""
-    row = limit_operator(program)[record.index].toarray().ravel()
+    row = limit_operator(program).dense([record.index])[0]
     taken = row * program.acquisition_lower
     said = []
     for z in np.argsort(-taken).tolist()[:CAUSES]:

@@ -42,7 +42,7 @@ def linopy_highs(program: Program, goal: Goal) -> Proposal:
     u = model.add_variables(0, coords=[("node", node), ("block", block), ("stream", np.arange(p.served))], name="u")
     r = model.add_variables(0, labelled(p.rent_upper, "node", "block", "pool"), name="r")
     held = model.add_variables(coords=[("state", np.arange(p.states)), ("pool", np.arange(p.pools))], name="held")
-    dense = held_operator(p).toarray().reshape(p.states, p.pools, p.acquisitions)
+    dense = held_operator(p).csr().toarray().reshape(p.states, p.pools, p.acquisitions)
     model.add_constraints(held - (z * labelled(dense, "state", "pool", "order")).sum("order") == labelled(p.held_base, "state", "pool"))
     placed = x.groupby(group(p.pair_stream, "stream")).sum()
     model.add_constraints(placed + u == labelled(p.demand, "node", "block", "stream"), name="demand")
@@ -51,7 +51,7 @@ def linopy_highs(program: Program, goal: Goal) -> Proposal:
     capacity = model.add_constraints(load - r - at * labelled(p.availability, "node", "pool") <= 0, name="capacity")
     limit = None
     if p.limits:
-        rows = (z * labelled(limit_operator(p).toarray(), "limit", "order")).sum("order")
+        rows = (z * labelled(limit_operator(p).csr().toarray(), "limit", "order")).sum("order")
         if np.isfinite(p.limit_lower).any():
             raise NotAvailableError("the linopy model states upper limits only")
         limit = model.add_constraints(rows <= labelled(p.limit_upper, "limit"), name="limit")
