@@ -137,8 +137,9 @@ def run_evaluate(options: argparse.Namespace) -> int:
     import optimizer
     from optimizer.checkpoint import whole_run
     from optimizer.report.comparison import evaluation_page
-    from optimizer.report.files import evaluation_document, json_text, read_acquisitions, write_text
+    from optimizer.report.files import evaluation_document, read_acquisitions
     from optimizer.report.page import print_page
+    from optimizer.report.text_files import json_text, write_text
 
     case = optimizer.load(options.case)
     try:
@@ -158,7 +159,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
 def run_schema(options: argparse.Namespace) -> int:
     """The JSON schema of case files, for editors."""
     _check_out(options.out, directory=False)
-    from optimizer.report.files import json_text, write_text
+    from optimizer.report.text_files import json_text, write_text
     from optimizer.spec import json_schema
 
     text = json_text(json_schema())
@@ -192,7 +193,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 def _check_out(out: str | None, directory: bool, option: str = "--out") -> None:
     if out is None:
         return
-    from optimizer.report.files import refuse_unwritable
+    from optimizer.report.text_files import refuse_unwritable
 
     try:
         refuse_unwritable(out, directory)

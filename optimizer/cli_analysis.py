@@ -19,7 +19,7 @@ def refuse_out(options: argparse.Namespace) -> None:
     """Raises CaseError where --out names no directory that can be written, before anything is solved."""
     if options.out is None:
         return
-    from optimizer.report.files import refuse_unwritable
+    from optimizer.report.text_files import refuse_unwritable
     from optimizer.spec import CaseError
 
     try:

@@ -122,7 +122,7 @@ def _own_training(path: Path, catalog: Catalog, waiting: Waiting) -> Made:
     from optimizer.performance.training_parameters import calibration_of, calibration_text
     from optimizer.performance.training_points import read_training_points
     from optimizer.report.calibration_page import growth_warning, own_runs_page, training_page
-    from optimizer.report.files import write_text
+    from optimizer.report.text_files import write_text
     from optimizer.spec import CaseError
 
     waiting.says("fitting your measurements")
@@ -155,7 +155,7 @@ def _check_peaks(path: Path, own: Iterable[TrainingPoint], catalog: Catalog) -> 
 
 def _checked_out(name: str | None) -> Path | None:
     """Before any work, where the file could not be written."""
-    from optimizer.report.files import refuse_unwritable
+    from optimizer.report.text_files import refuse_unwritable
     from optimizer.spec import CaseError
 
     if name is None:

@@ -54,8 +54,8 @@ def add_trace_options(parser: argparse.ArgumentParser) -> None:
 
 def run_trace(options: argparse.Namespace) -> int:
     """Reads, measures, prints a page, writes the block. Raises CaseError for a wrong log or a wrong option."""
-    from optimizer.report.files import write_text
     from optimizer.report.page import line, print_page, unbroken
+    from optimizer.report.text_files import write_text
     from optimizer.report.trace_page import block_text, trace_page
     from optimizer.report.waiting import Waiting
 
@@ -80,7 +80,7 @@ def run_trace(options: argparse.Namespace) -> int:
 def _checked(options: argparse.Namespace) -> tuple[BlockNames, Service]:
     """The names and the service that the options state."""
     from optimizer.performance.trace import Service
-    from optimizer.report.files import refuse_unwritable
+    from optimizer.report.text_files import refuse_unwritable
     from optimizer.report.trace_page import BlockNames
     from optimizer.spec import CaseError
     from optimizer.spec.schema_values import LONGEST_NAME, NAME_CHARACTERS

@@ -46,9 +46,9 @@ def run_serve(options: argparse.Namespace) -> int:
     """Prints the page, writes the file. Raises CaseError for wrong input."""
     from optimizer.performance.serve import serve
     from optimizer.performance.serve_question import read_lengths
-    from optimizer.report.files import write_text
     from optimizer.report.page import line, print_page, unbroken
     from optimizer.report.serve_page import answer_text, serve_page
+    from optimizer.report.text_files import write_text
     from optimizer.report.waiting import Waiting
 
     suffix = _checked_out(options.out)
@@ -87,7 +87,7 @@ def run_serve(options: argparse.Namespace) -> int:
 
 def _checked_out(out: str | None) -> str:
     """The suffix; before any work, where the file could not be written."""
-    from optimizer.report.files import refuse_unwritable
+    from optimizer.report.text_files import refuse_unwritable
     from optimizer.spec import CaseError
 
     if out is None:

@@ -100,7 +100,7 @@ def main() -> int:
 
     import optimizer
     from optimizer.plan import build
-    from optimizer.report.files import write_text
+    from optimizer.report.text_files import write_text
     from optimizer.report.waiting import PointsBar
 
     case = optimizer.load(options.case)

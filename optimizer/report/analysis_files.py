@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from optimizer.report.files import json_text, plain, write_text
+from optimizer.report.files import plain
+from optimizer.report.text_files import json_text, write_text
 
 SCHEMA_VERSION = 1
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from optimizer.report.frames import records, sums
+from optimizer.report.text_files import json_text, umask
 
 if TYPE_CHECKING:
     from optimizer.report.result import Evaluation, Plan
@@ -95,10 +96,6 @@ def plain(value: Any) -> Any:
     return value
 
 
-def json_text(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
 def write_plan(plan: Plan, directory: str | Path) -> Path:
     """plan.json and the tables of a plan; returns the directory."""
     import pyarrow
@@ -120,41 +117,13 @@ def write_plan(plan: Plan, directory: str | Path) -> Path:
 
 
 def _publish(stage: Path, target: Path) -> None:
-    stage.chmod(0o777 & ~_umask())  # mkdtemp makes it private
+    stage.chmod(0o777 & ~umask())  # mkdtemp makes it private
     if not target.exists():
         os.rename(stage, target)
         return
     (target / PLAN_FILE).unlink(missing_ok=True)
     for file in sorted(stage.iterdir(), key=lambda file: file.name == PLAN_FILE):
         os.replace(file, target / file.name)
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """A file in one rename."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
-        Path(name).chmod(0o666 & ~_umask())
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def refuse_unwritable(path: str | Path, directory: bool) -> None:
-    """Raise OSError now, rather than after minutes of solving, where a result could not be written. Nothing is created."""
-    path = Path(path)
-    if directory and path.exists() and not path.is_dir():
-        raise NotADirectoryError(f"{path} is a file; name a directory for the results")
-    if not directory and path.is_dir():
-        raise IsADirectoryError(f"{path} is a directory; name a file")
-    first = path if directory and path.exists() else path.parent
-    while not first.exists():
-        first = first.parent
-    if not first.is_dir() or not os.access(first, os.W_OK | os.X_OK):
-        raise PermissionError(f"{first} is no directory that can be written to")
 
 
 def read_acquisitions(path: str | Path) -> list[dict[str, Any]]:
@@ -172,10 +141,3 @@ def read_acquisitions(path: str | Path) -> list[dict[str, Any]]:
     if not isinstance(rows, list):
         raise ValueError("holds no list `acquisitions`")
     return rows
-
-
-def _umask() -> int:
-    """The process's file mode mask; it can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -11,8 +11,9 @@ from optimizer.performance.prompt_length import prompt_p99_tokens
 from optimizer.performance.serve import Answer, ChipAnswer
 from optimizer.performance.serve_question import Question
 from optimizer.report import figures
-from optimizer.report.files import SCHEMA_VERSION, json_text, plain
+from optimizer.report.files import SCHEMA_VERSION, plain
 from optimizer.report.page import Page, bullets, facts, grid, heading, line
+from optimizer.report.text_files import json_text
 
 WORDS = {
     "network": "network", "ttft": "TTFT", "prefill": "prefill", "tpot": "TPOT", "memory": "memory", "compute": "compute",

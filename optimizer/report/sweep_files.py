@@ -7,9 +7,10 @@ import io
 from pathlib import Path
 from typing import Any
 
-from optimizer.report.files import json_text, plain, write_text
+from optimizer.report.files import plain
 from optimizer.report.sweep_plot import can_be_plotted, sweep_svg
 from optimizer.report.sweep_result import Sweep
+from optimizer.report.text_files import json_text, write_text
 
 SCHEMA_VERSION = 1
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import optimizer
-from optimizer.report import files
+from optimizer.report import files, text_files
 from optimizer.report.result import TABLES
 from optimizer.spec import load_case
 from tests.unit.oracle_plan import oracle_plan
@@ -42,7 +42,7 @@ def test_a_directory_holds_the_plan_and_every_table_twice(plan: optimizer.Plan, 
 
 
 def test_plan_json_says_what_matters(plan: optimizer.Plan) -> None:
-    document = json.loads(files.json_text(files.plan_document(plan)))
+    document = json.loads(text_files.json_text(files.plan_document(plan)))
     assert document["status"] == "CERTIFIED" and document["objective_usd"] == plan.objective_usd
     assert document["case"] == {"name": "small", "hash": plan.case_hash, "file": str(plan.case.file)}
     assert set(document["seconds"]) == {"build", "compile", "solve", "certify", "report"}
@@ -94,12 +94,12 @@ def test_places_that_cannot_be_written_are_refused_before_solving(tmp_path: Path
     file = tmp_path / "file"
     file.write_text("")
     with pytest.raises(OSError, match="is a file"):
-        files.refuse_unwritable(file, directory=True)
+        text_files.refuse_unwritable(file, directory=True)
     with pytest.raises(OSError, match="is a directory"):
-        files.refuse_unwritable(tmp_path, directory=False)
+        text_files.refuse_unwritable(tmp_path, directory=False)
     with pytest.raises(OSError, match="no directory"):
-        files.refuse_unwritable(file / "below" / "out", directory=True)
-    files.refuse_unwritable(tmp_path / "a" / "b", directory=True)
+        text_files.refuse_unwritable(file / "below" / "out", directory=True)
+    text_files.refuse_unwritable(tmp_path / "a" / "b", directory=True)
     assert sorted(os.listdir(tmp_path)) == ["file"]
 
 

@@ -125,7 +125,7 @@ def test_an_answer_that_cannot_be_written_is_shown(capsys: pytest.CaptureFixture
     def full(path: str, text: str) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("optimizer.report.files.write_text", full)
+    monkeypatch.setattr("optimizer.report.text_files.write_text", full)
     code, page, errors = said(capsys, *ONE, "--out", "answer.json")
     assert code == 1 and "h100:" in page and "Results" not in page
     assert errors == "capacity: the answer could not be written to answer.json: [Errno 28] No space left on device\n"
