@@ -52,13 +52,15 @@ class _Entries:
 
     def put(self, row: Array, column: Array, value: Array | float) -> None:
         """One entry per element of the broadcast of the three; zeros are left out."""
-        row, column, value = np.broadcast_arrays(row, column, np.asarray(value, float))
-        kept = value != 0
-        self.row.append(row[kept])
-        self.column.append(column[kept])
-        self.value.append(value[kept])
+        value = np.asarray(value, float)
+        everything = bool((value != 0).all())  # asked before the broadcast, which may be hundreds of times as large
+        row, column, value = np.broadcast_arrays(row, column, value)
+        kept = () if everything else value != 0
+        for entries, new in ((self.row, row), (self.column, column), (self.value, value)):
+            entries.append(new[kept].ravel())
 
     def matrix(self, shape: tuple[int, int]) -> sparse.csc_matrix:
+        """Every column's rows were put in ascending order where an acquisition feeds one pool of a state, so nothing is left to sort."""
         place = np.concatenate(self.row), np.concatenate(self.column)
         return sparse.csc_matrix((np.concatenate(self.value), place), shape=shape)
 
@@ -67,7 +69,7 @@ def _numbered(shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, Array], int
     out, count = {}, 0
     for name, shape in shapes.items():
         size = math.prod(shape)
-        out[name] = np.arange(count, count + size).reshape(shape)
+        out[name] = np.arange(count, count + size, dtype=np.int32).reshape(shape)
         count += size
     return out, count
 
@@ -120,11 +122,11 @@ def _node_rows(p: Program, entries: _Entries, columns: dict[str, Array], rows: d
 def _held(p: Program, entries: _Entries, columns: dict[str, Array], rows: dict[str, Array]) -> None:
     """What acquisitions add to the capacity and side rows of every node of the states they reach."""
     state, output, order = p.held_matrix.index
-    by_state = sparse.csr_matrix((np.ones(p.nodes), (p.state_of_node, np.arange(p.nodes))), shape=(p.states, p.nodes))
-    count = np.diff(by_state.indptr)[state]
-    entry = np.repeat(np.arange(len(state)), count)
-    start = np.repeat(by_state.indptr[state], count)
-    node = by_state.indices[start + np.arange(len(entry)) - np.repeat(np.cumsum(count) - count, count)]
+    by_state = np.argsort(state, kind="stable")
+    ends = np.searchsorted(state[by_state], np.arange(p.states + 1))
+    count = np.diff(ends)[p.state_of_node]
+    node = np.repeat(np.arange(p.nodes), count)
+    entry = by_state[np.arange(len(node)) + np.repeat(ends[p.state_of_node] - (np.cumsum(count) - count), count)]
     output, column, value = output[entry], columns["z"][order[entry]], p.held_matrix.value[entry]
     pool = output < p.pools
     share = p.availability[node[pool], output[pool]] * value[pool]
