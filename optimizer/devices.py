@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from optimizer.process import end_of_start, keep_freed_memory, one_blas_thread, versions_of
+from optimizer.xla_flags import has_begun, keep_sums_right
 
 MOST_MAPS = 0.5  # of the kernel's limit
 
@@ -75,7 +77,7 @@ def prepare() -> Session:
         return _session
     one_blas_thread()
     keep_freed_memory()
-    enough = _threads_for_devices()
+    enough, doubt = _threads_for_devices(), keep_sums_right()
     import jax
 
     jax.config.update("jax_enable_x64", True)
@@ -92,6 +94,8 @@ def prepare() -> Session:
     name = f"{device.platform}: {device.device_kind} x{jax.device_count()}"
     count = jax.device_count() if enough or device.platform != "cpu" else 1
     _session = Session(name, versions_of("jax", "jaxlib", "numpy", "scipy"), str(directory), device.platform, count)
+    if doubt is not None and device.platform == "cpu":
+        warnings.warn(doubt, RuntimeWarning, stacklevel=2)
     _listen(_session)
     return _session
 
@@ -135,15 +139,6 @@ def threads_for_callbacks() -> bool:
 def _cores() -> set[int]:
     """Those that the process may use."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-
-
-def has_begun() -> bool:
-    """Whether JAX has started its devices."""
-    if "jax" not in sys.modules:
-        return False
-    from jax._src import xla_bridge  # nothing public tells
-
-    return xla_bridge.backends_are_initialized()
 
 
 def _listen(session: Session) -> None:

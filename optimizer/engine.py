@@ -12,10 +12,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from optimizer.devices import has_begun
 from optimizer.program.program import Program
 from optimizer.settings import Settings
 from optimizer.solution import INTERIOR, SIMPLEX
+from optimizer.xla_flags import has_begun
 
 # Seconds of one core of 2026.
 PIVOTS_PER_ROW = 1.7  # 0.5 to 2.1 over every problem of the benchmark

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from optimizer.xla_flags import keep_sums_right
+
 Array = np.ndarray
 ValueAndGradient = Callable[[Array], tuple[float, Array]]
 
@@ -25,6 +27,7 @@ def descend(
     is halved."""
     width = np.maximum(high - low, 1e-300)
     optimiser = optax.adam(optax.cosine_decay_schedule(0.25, max(steps, 2)), b1=0.6, b2=0.9)
+    keep_sums_right()
     with jax.enable_x64(True):
         t = jnp.asarray((np.asarray(start, float) - low) / width)
         memory = optimiser.init(t)

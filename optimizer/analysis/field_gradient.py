@@ -18,6 +18,7 @@ from optimizer.build.structure import Structure
 from optimizer.build.values import values
 from optimizer.program import Multipliers, Plan
 from optimizer.program.lagrangian import Gradient, lagrangian_gradient
+from optimizer.xla_flags import keep_sums_right
 
 SUM_RULES = (
     re.compile(r"(scenarios\.cases)\..*\.probability"),
@@ -45,6 +46,7 @@ class Pullback:
     numbers of one structure."""
 
     def __init__(self, structure: Structure) -> None:
+        keep_sums_right()
         import jax
         import jax.numpy as jnp
 

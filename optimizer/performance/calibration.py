@@ -20,6 +20,7 @@ from optimizer.performance.batch import batch_memory
 from optimizer.performance.efficiency_parameters import OLDER_SOFTWARE, Normal, parameter_names, prior
 from optimizer.performance.measured_points import MeasuredPoints
 from optimizer.performance.serving import Efficiency, step_time, token_load, tpot_s
+from optimizer.xla_flags import keep_sums_right
 
 SIGMA = 0.12
 """Assumed standard deviation of the log rate of one point around the model."""
@@ -115,6 +116,7 @@ def fit(points: MeasuredPoints, weights: np.ndarray, sigma: float | np.ndarray =
         rates = log_rate(centre + spread * unit, points, index, older_at)
         return unit, variance, rates, jnp.linalg.norm(jax.grad(objective)(unit, weight))
 
+    keep_sums_right()
     with jax.enable_x64(True):
         unit, variance, rates, norm = (np.asarray(part) for part in jax.jit(jax.vmap(run), compiler_options=COMPILER)(jnp.asarray(weights)))
     if not np.all(norm < 1e-3) or not np.all(variance > 0.0):
