@@ -227,11 +227,7 @@ class DeploymentModel:
         variance = np.array([efficient.residual_log_std**2 for efficient in of])
         rate = np.where(operation.feasible, operation.output_tokens_per_s_per_chip, 1.0)
         for field in sorted({field for efficient in of for field in efficient.unfitted}):
-            raised = [
-                replace(s, numbers={**s.numbers, field: replace(s.numbers[field], value=s.numbers[field].value * math.exp(NUDGE))})
-                for s in settings
-            ]
-            other = run(inputs_of(raised))
+            other = run(inputs_of(settings, field, math.exp(NUDGE)))
             ratio = np.where(operation.feasible & other.feasible, other.output_tokens_per_s_per_chip, rate) / rate
             spread = np.array([efficient.unfitted.get(field, 0.0) for efficient in of])
             variance = variance + (np.log(ratio) / NUDGE * spread) ** 2

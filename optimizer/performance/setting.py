@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -44,6 +44,7 @@ ABSENT = {
     "draft_ms": 0.0, "tpot_p99_ms": math.inf, "share": 1.0,
 }  # fmt: skip
 """What a role is worth where nothing is written."""
+T = TypeVar("T")
 TFLOPS_FIELD = {"bf16": "bf16_dense_tflops", "fp8": "fp8_dense_tflops", "fp4": "fp4_dense_tflops"}
 
 
@@ -158,19 +159,30 @@ def inputs(get: Callable[[str], Array], bucket: Callable[[str], Array], chosen: 
     )
 
 
-def inputs_of(settings: list[Setting]) -> Inputs:
-    """The numbers of some settings as they stand; buckets padded with shares of zero."""
-    most = max(len(setting.buckets) for setting in settings)
+def inputs_of(settings: list[Setting], raised: str = "", by: float = 1.0) -> Inputs:
+    """The numbers of some settings as they stand, those of the role `raised` times `by`; buckets padded with shares of zero. Settings that
+    differ in their layout share their numbers, so each map is read once."""
+    numbers, numbers_at = _distinct([setting.numbers for setting in settings])
+    buckets, buckets_at = _distinct([setting.buckets for setting in settings])
+    most = max(len(of_setting) for of_setting in buckets)
 
     def get(role: str) -> np.ndarray:
-        return np.array([s.numbers[role].value if role in s.numbers else ABSENT[role] for s in settings], float)
+        found = np.array([n[role].value if role in n else ABSENT[role] for n in numbers], float)[numbers_at]
+        return found * by if role == raised else found
 
     def bucket(role: str) -> np.ndarray:
-        rows = [[b[role].value if role in b else ABSENT[role] for b in s.buckets] for s in settings]
+        rows = [[b[role].value if role in b else ABSENT[role] for b in of_setting] for of_setting in buckets]
         filler = 0.0 if role == "share" else 1.0
-        return np.array([row + [filler] * (most - len(row)) for row in rows], float)
+        return np.array([row + [filler] * (most - len(row)) for row in rows], float)[buckets_at]
 
     return inputs(get, bucket, chosen_of(settings))
+
+
+def _distinct(objects: list[T]) -> tuple[list[T], np.ndarray]:
+    """(each object once, the position there of each of the given ones)."""
+    position: dict[int, int] = {}
+    at = [position.setdefault(id(one), len(position)) for one in objects]
+    return list({id(one): one for one in objects}.values()), np.array(at, int)
 
 
 def chosen_of(settings: list[Setting]) -> dict[str, np.ndarray]:
