@@ -1,4 +1,4 @@
-"""The command `capacity`: plan, check, evaluate, schema, sweep, those of cli_analyses, and those of cli_performance.
+"""The command `capacity`: plan, check, evaluate, schema, sweep, warm-up, those of cli_analyses, and those of cli_performance.
 
 Exit codes: 0 CERTIFIED (check, schema: all is well), 1 FAILED or an unexpected error, 2 bad input, 3 FEASIBLE, 4 INFEASIBLE, 130
 interrupted.
@@ -18,6 +18,7 @@ from optimizer import __version__
 from optimizer.cli_analyses import add_analysis_commands
 from optimizer.cli_performance import add_performance_commands
 from optimizer.cli_sweep import add_sweep_options, run_sweep
+from optimizer.cli_warm_up import add_warm_up_options, run_warm_up
 from optimizer.process import begin_command, end_of_start
 
 if TYPE_CHECKING:
@@ -236,6 +237,7 @@ def _parser() -> argparse.ArgumentParser:
     schema = command("schema", run_schema, "print the JSON schema of case files (completion and checks in editors)")
     schema.add_argument("--out", metavar="FILE", help="write it to a file")
     add_performance_commands(command)
+    add_warm_up_options(command("warm-up", run_warm_up, "compile and keep what cases need, without solving them"))
     return parser
 
 

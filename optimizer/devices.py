@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from optimizer.cache_limit import keep_within, most_bytes
 from optimizer.process import end_of_start, keep_freed_memory, one_blas_thread, versions_of
 from optimizer.xla_flags import has_begun, keep_sums_right
 
@@ -142,11 +143,15 @@ def _cores() -> set[int]:
 
 
 def _listen(session: Session) -> None:
+    """Count what is compiled, and make room for what is going to be kept of it."""
     import jax.monitoring as monitoring
+
+    directory, most = Path(session.cache), most_bytes()
 
     def on_event(event: str, **_) -> None:
         if event == "/jax/compilation_cache/cache_misses":
             for counter in session.active:
                 counter.count += 1
+            keep_within(directory, most)
 
     monitoring.register_event_listener(on_event)

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -62,6 +63,11 @@ def compile_for(shape: Shape, data: Data) -> Compiled:
     return _compile(_Key(shape, data))
 
 
+def file_for(shape: Shape, data: Data) -> Path | None:
+    """Where the compiled functions are kept; None where they are left to JAX's own cache."""
+    return _file(_Key(shape, data))
+
+
 def forget() -> None:
     """Drop everything that is compiled."""
     _compile.cache_clear()
@@ -83,15 +89,17 @@ def parted(tree: Any) -> Any:
 def _compile(key: _Key) -> Compiled:
     shape = key.shape
     mesh = Mesh(np.array(jax.devices()[: shape.devices]), (AXIS,)) if shape.devices > 1 else None
-    names = [name for name in (*FUNCTIONS, "close") if shape.border or name != "add_border"]
-    file = kept.path_of(shape, key.dtype.name, names, jax.tree.leaves(key.data)) if mesh is None else None
-    built = kept.load(file, names) if file is not None else None
-    if built is None:
-        with kept.compiling_anew(file):
-            built = _built(key, names, mesh)
-        if file is not None:
-            kept.save(file, built)
+    names = _names(shape)
+    built = kept.taken(_file(key), names, lambda: _built(key, names, mesh))
     return Compiled(_factor(built, shape, mesh), *(built[name] for name in Compiled._fields[1:-1]), partial(_place, mesh))
+
+
+def _names(shape: Shape) -> list[str]:
+    return [name for name in (*FUNCTIONS, "close") if shape.border or name != "add_border"]
+
+
+def _file(key: _Key) -> Path | None:
+    return kept.path_of(key.shape, key.dtype.name, _names(key.shape), jax.tree.leaves(key.data)) if key.shape.devices == 1 else None
 
 
 def _built(key: _Key, names: list[str], mesh: Mesh | None) -> dict[str, Callable]:

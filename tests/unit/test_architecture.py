@@ -29,8 +29,8 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.cli": (
         {
             "optimizer", "optimizer.plan", "optimizer.report", "optimizer.spec", "optimizer.program", "optimizer.settings",
-            "optimizer.checkpoint", "optimizer.cli_analyses", "optimizer.cli_performance", "optimizer.cli_sweep", "optimizer.hosts",
-            "optimizer.process",
+            "optimizer.checkpoint", "optimizer.cli_analyses", "optimizer.cli_performance", "optimizer.cli_sweep", "optimizer.cli_warm_up",
+            "optimizer.hosts", "optimizer.process",
         },
         set(),
     ),
@@ -66,6 +66,14 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
         set(),
     ),
     "optimizer.cli_value": ({"optimizer.analysis", "optimizer.cli_analysis", "optimizer.report", "optimizer.spec"}, set()),
+    "optimizer.cli_warm_up": ({"optimizer.plan", "optimizer.settings", "optimizer.warm_up"}, set()),
+    "optimizer.warm_up": (
+        {
+            "optimizer.devices", "optimizer.headroom", "optimizer.performance", "optimizer.plan", "optimizer.program",
+            "optimizer.settings", "optimizer.solver", "optimizer.spec",
+        },
+        set(),
+    ),
     "optimizer.cli_performance": (
         {"optimizer.cli_calibrate", "optimizer.cli_serve", "optimizer.report", "optimizer.performance", "optimizer.spec"},
         set(),
@@ -134,11 +142,12 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.progress": ({"optimizer.settings"}, {"rich"}),
     "optimizer.incumbent": ({"optimizer.program"}, set()),
     "optimizer.checkpoint": ({"optimizer.program", "optimizer.solver"}, {"jax", "numpy"}),
-    "optimizer.solver": ({"optimizer.program", "kernels"}, {"jax", "numpy"}),
+    "optimizer.solver": ({"optimizer.cache_limit", "optimizer.program", "kernels"}, {"jax", "numpy"}),
     "optimizer.program": (set(), {"numpy", "scipy"}),
-    "optimizer.devices": ({"optimizer.process", "optimizer.xla_flags"}, {"jax"}),
+    "optimizer.devices": ({"optimizer.cache_limit", "optimizer.process", "optimizer.xla_flags"}, {"jax"}),
     "optimizer.process": (set(), {"scipy", "threadpoolctl"}),
     "optimizer.xla_flags": (set(), {"jax"}),
+    "optimizer.cache_limit": (set(), set()),
     "optimizer.hosts": (set(), {"jax"}),
     "optimizer.settings": (set(), set()),
     "kernels": (set(), {"jax", "numpy"}),
@@ -170,6 +179,7 @@ TYPE_ARROWS: dict[str, set[str]] = {
     "optimizer.cli_sweep": {"optimizer.settings"},
     "optimizer.cli_value": {"optimizer.settings"},
     "optimizer.solution": {"optimizer.simplex", "optimizer.solver"},
+    "optimizer.cli_warm_up": {"optimizer.warm_up"},
     "optimizer.report": {"optimizer.analysis", "optimizer.settings", "optimizer.solve"},
 }
 

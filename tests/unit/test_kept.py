@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 from optimizer.solver import kept
@@ -93,6 +94,104 @@ def test_no_content_of_a_file_raises(tmp_path: Path, content: bytes) -> None:
     assert kept.load(file, ["advance"]) is None
     file.write_bytes(content)
     assert kept.load(file, ["advance"]) is None
+
+
+@pytest.fixture
+def doubled(directory: Path, monkeypatch: pytest.MonkeyPatch):
+    """`doubled()` takes a function from a file, or compiles it: (what it makes of 3, how often it has been compiled)."""
+    monkeypatch.setattr(kept, "_told", False)
+    count = 0
+
+    def build() -> dict:
+        nonlocal count
+        count += 1
+        return {"double": jax.jit(lambda x: 2.0 * x).lower(jax.ShapeDtypeStruct((), "float64")).compile()}
+
+    def take() -> tuple[float, int]:
+        return float(kept.taken(directory / NAME, ["double"], build)["double"](np.float64(3.0))), count
+
+    return take
+
+
+NAME = f"shape-{'0' * 40}.executables"
+
+
+def test_a_file_counts_as_used_when_it_is_loaded(doubled, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doubled() == (6.0, 1)
+    os.utime(directory / NAME, (1.0, 1.0))
+    assert doubled() == (6.0, 1)
+    assert (directory / NAME).stat().st_mtime > 1.0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_damaged_file_is_told_once_compiled_again_and_replaced(doubled, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    doubled()
+    whole = (directory / NAME).read_bytes()
+    for count, content in enumerate((whole[:-1], whole[:40] + bytes(8) + whole[48:], b""), 2):
+        (directory / NAME).write_bytes(content)
+        assert doubled() == (6.0, count)
+        assert doubled() == (6.0, count)  # what replaced it is taken
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and said.startswith("capacity: ") and "compiled again (it is damaged)" in said
+
+
+def test_a_file_of_another_processor_is_told_and_replaced(
+    doubled, directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    doubled()
+    os.utime(directory / NAME, (1.0, 1.0))
+    with monkeypatch.context() as patch:
+
+        def refuse(*_):
+            raise RuntimeError("INTERNAL: Target machine feature +prefer-no-gather is not supported\non the host machine.")
+
+        patch.setattr(kept.serialize_executable, "deserialize_and_load", refuse)
+        assert doubled() == (6.0, 2)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "+prefer-no-gather is not supported on the host machine" in said
+    assert (directory / NAME).stat().st_mtime > 1.0 and doubled() == (6.0, 2)
+
+
+def failing(error: Exception):
+    def load(*_):
+        def function(*_):
+            raise error
+
+        return function
+
+    return load
+
+
+def test_a_function_that_loads_and_fails_when_it_is_called_is_compiled_again(
+    doubled, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    doubled()
+    with monkeypatch.context() as patch:
+        patch.setattr(kept.serialize_executable, "deserialize_and_load", failing(RuntimeError("Function sum_1 not found")))
+        assert doubled() == (6.0, 2)
+    assert "Function sum_1 not found" in capsys.readouterr().err
+    assert doubled() == (6.0, 2)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: out of memory")])
+def test_memory_that_ends_is_not_taken_for_wrong_code(doubled, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    doubled()
+    monkeypatch.setattr(kept.serialize_executable, "deserialize_and_load", failing(error))
+    with pytest.raises(type(error)):
+        doubled()
+
+
+def test_files_beyond_the_limit_go_when_another_is_written(doubled, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = directory / NAME.replace("0", "1")
+    old.write_bytes(bytes(10_000))
+    os.utime(old, (1.0, 1.0))
+    monkeypatch.setenv("CAPACITY_CACHE_BYTES", "100000")
+    doubled()
+    assert old.exists() and (directory / NAME).exists()
+    (directory / NAME).unlink()
+    monkeypatch.setenv("CAPACITY_CACHE_BYTES", "9000")
+    doubled()
+    assert not old.exists() and (directory / NAME).exists()
 
 
 def test_a_directory_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
