@@ -1,7 +1,7 @@
 """d (optimal cost) / d (every number of the case and of the catalog rows that it uses), in one backward pass.
 
 The Lagrangian's partial derivatives at the certified plan and multipliers (`optimizer.program.lagrangian`) are pulled back through the
-builder's values half to the parameter vector by automatic differentiation. What was chosen with the numbers as they are (which pool may
+builder's values half to the parameter vector by automatic differentiation (`pullback`). What was chosen with the numbers as they are (which pool may
 serve which stream, layouts of the performance model, the lines that stand for spare replicas) is held fixed.
 """
 
@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from optimizer.analysis.pullback import pulled_back
 from optimizer.build.build import Built
-from optimizer.build.structure import Structure
-from optimizer.build.values import values
 from optimizer.program import Multipliers, Plan
-from optimizer.program.lagrangian import Gradient, lagrangian_gradient
-from optimizer.xla_flags import keep_sums_right
+from optimizer.program.lagrangian import lagrangian_gradient
 
 SUM_RULES = (
     re.compile(r"(scenarios\.cases)\..*\.probability"),
@@ -41,41 +38,17 @@ class FieldGradient:
     partial: np.ndarray  # [M]
 
 
-class Pullback:
-    """From derivatives with respect to a program's arrays to those with respect to the numbers of a case; compiled once for all vectors of
-    numbers of one structure."""
-
-    def __init__(self, structure: Structure) -> None:
-        keep_sums_right()
-        import jax
-        import jax.numpy as jnp
-
-        def pulled_back(at: Any, cotangents: Any) -> Any:
-            arrays, back = jax.vjp(lambda v: values(structure, v, jnp), at)
-            return back({name: cotangents[name].reshape(a.shape) for name, a in arrays.items()})[0]
-
-        self._pulled_back = jax.jit(pulled_back)
-
-    def __call__(self, theta: np.ndarray, of_arrays: Gradient) -> np.ndarray:
-        """[M]."""
-        import jax
-
-        with jax.enable_x64(True):
-            return np.asarray(self._pulled_back(theta, of_arrays), float)
-
-
-def field_gradient(built: Built, plan: Plan, multipliers: Multipliers, pullback: Pullback | None = None) -> FieldGradient:
-    """`built.program` may differ from the case's own by constants (lines of spare replicas); plan and multipliers are of it. `pullback`: of
-    a structure that is the same, where many gradients are asked. Raises ValueError where they do not fit."""
+def field_gradient(built: Built, plan: Plan, multipliers: Multipliers) -> FieldGradient:
+    """`built.program` may differ from the case's own by constants (lines of spare replicas); plan and multipliers are of it. Raises
+    ValueError where they do not fit."""
     theta = built.parameters.values
-    raw = (pullback or Pullback(built.structure))(theta, lagrangian_gradient(built.program, plan, multipliers))
+    raw = pulled_back(built.structure, theta, lagrangian_gradient(built.program, plan, multipliers))
     keys = built.parameters.keys
     derivative, alone = raw.copy(), np.ones(len(keys), bool)
     for members in siblings(keys):
         alone[members] = False
         derivative[members] = along_the_sum(raw[members], theta[members])
     return FieldGradient(keys, theta, derivative, alone, raw)
-
 
 
 def siblings(keys: tuple[str, ...]) -> list[np.ndarray]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.analysis.field_gradient import Pullback, field_gradient, siblings
+from optimizer.analysis.field_gradient import field_gradient, siblings
 from optimizer.analysis.field_units import allowed, is_point
 from optimizer.analysis.what_if import Answer, WhatIf
 from optimizer.build.build import Built, program_of
@@ -85,7 +85,6 @@ class MovedCase:
         self.low = np.array([(f.lowest - f.value) / f.scale for f in self.fields])
         self.high = np.array([(f.highest - f.value) / f.scale for f in self.fields])
         self._known: dict[tuple[float, ...], Answer] = {}
-        self._pullback = Pullback(self.base.structure)
         self._slopes: dict[int, tuple[Answer, np.ndarray]] = {}
         self._asked: dict[tuple[float, ...], np.ndarray] = {}
         self.ends = [self._refuse_unusable(i, end) for i in range(len(self.fields)) for end in (self.low[i], self.high[i])]
@@ -213,14 +212,6 @@ class MovedCase:
     def smooth(self) -> bool:
         return all(f.smooth for f in self.fields)
 
-    def _built_alike(self, built: Built) -> bool:
-        """Whether a case read again makes of its numbers the same arrays as the case as it was."""
-        if built.parameters.keys != self.base.parameters.keys:
-            return False
-        theta = built.parameters.values
-        mine, theirs = values(self.base.structure, theta), values(built.structure, theta)
-        return all(np.shape(mine[name]) == np.shape(theirs[name]) and np.array_equal(mine[name], theirs[name]) for name in mine)
-
     def gradient(self, answer: Answer) -> np.ndarray:
         """[K]: d (optimal cost) / du at a certified plan, dollars; exact almost everywhere where all fields are `smooth`."""
         known = self._slopes.get(id(answer))
@@ -228,7 +219,7 @@ class MovedCase:
             return known[1]
         c, built = answer.found.solution.certificate, answer.found.built
         assert c.plan is not None and c.multipliers is not None
-        found = field_gradient(built, c.plan, c.multipliers, self._pullback if self._built_alike(built) else None)
+        found = field_gradient(built, c.plan, c.multipliers)
         position = {key: i for i, key in enumerate(found.keys)}
         out = np.array([found.derivative[position[f.key]] for f in self.fields])
         for mine, positions, free in self._groups:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.analysis.field_gradient import Pullback, field_gradient, siblings
+from optimizer.analysis.field_gradient import field_gradient, siblings
 from optimizer.build.build import Built, program_of
 from optimizer.build.values import values
 from optimizer.plan import Solved, solved
@@ -100,7 +100,7 @@ class _Way:
         self.built, self.settings, self.neighbours = before, settings, Neighbours()
         self.keys, self.start = before.parameters.keys, before.parameters.values
         self.step = after.parameters.values[[after.parameters.index(key) for key in self.keys]] - self.start
-        self.solves, self.back = 0, Pullback(before.structure)
+        self.solves = 0
 
     def panel(self, start: float, end: float, start_usd: float, end_usd: float) -> _Panel:
         parts, costs = np.zeros(len(self.keys)), []
@@ -108,7 +108,7 @@ class _Way:
             found, theta = self.at(start + (end - start) * (1 + float(node)) / 2)
             c = found.solution.certificate
             assert c.plan is not None and c.multipliers is not None
-            gradient = field_gradient(found.built, c.plan, c.multipliers, self.back).partial
+            gradient = field_gradient(found.built, c.plan, c.multipliers).partial
             parts += weight / 2 * (end - start) * self.step * centred(gradient, theta, self.keys)
             costs.append(c.objective)
         return _Panel(start, end, parts, start_usd, costs[POINTS // 2], end_usd)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optimizer.analysis.field_gradient import Pullback
 from optimizer.analysis.moved_program import added_lines, moved_program
+from optimizer.analysis.pullback import pulled_back
 from optimizer.build.build import Built
 from optimizer.devices import prepare
 from optimizer.plan import CaseOrPath, build, load, solved
@@ -50,7 +50,7 @@ class SmoothedPlan:
     def reverse(self, cotangent: Plan | Mapping[str, Array]) -> Array:
         """[M]: the derivative of a function of the plan with respect to every parameter, from its derivative with respect to the plan's
         values (shapes of `Plan`; what a mapping leaves out is zero)."""
-        return self._pullback(self.values, self._found.reverse(cotangent))
+        return pulled_back(self.built.structure, self.values, self._found.reverse(cotangent))
 
     def _vector(self, direction: Array | Mapping[str, float]) -> Array:
         if not isinstance(direction, Mapping):
@@ -59,10 +59,6 @@ class SmoothedPlan:
         for key, change in direction.items():
             d[self.built.parameters.index(key)] = change
         return d
-
-    @cached_property
-    def _pullback(self) -> Pullback:
-        return Pullback(self.built.structure)
 
     @cached_property
     def _lines(self) -> dict[str, Any]:

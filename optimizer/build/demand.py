@@ -116,7 +116,7 @@ def profile_mean(index: DemandIndex, numbers: Numbers) -> Array:
     xp, e = numbers.xp, numbers.e
     hours = e[index.curve]  # [O, 24]
     week = xp.concatenate([xp.tile(hours, (1, 5)), xp.tile(hours, (1, 2)) * e[index.weekend][:, None]], axis=1)  # [O, 168] local
-    utc = xp.take_along_axis(week, index.local, axis=1)
+    utc = week[np.arange(len(index.local))[:, None], index.local]
     mean = (utc @ index.cells.T) / np.sum(index.cells, axis=1) / xp.mean(week, axis=1, keepdims=True)
     return xp.concatenate([mean, np.ones((1, len(index.cells)))])
 

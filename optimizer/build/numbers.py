@@ -42,4 +42,6 @@ class Numbers:
             total = np.zeros((size, *np.shape(values)[1:]))
             np.add.at(total, segment, values)
             return total
+        if hasattr(self.xp, "segment_sum"):  # optimizer.build.reverse_mode
+            return self.xp.segment_sum(values, segment, size)
         return self.xp.zeros((size, *values.shape[1:])).at[segment].add(values)

@@ -69,6 +69,8 @@ def _stopped(value: Array, xp: ModuleType) -> Array:
     """The value as a constant of differentiation."""
     if xp is np:
         return value
+    if hasattr(xp, "stopped"):  # optimizer.build.reverse_mode
+        return xp.stopped(value)
     from jax import lax
 
     return lax.stop_gradient(value)
