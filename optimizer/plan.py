@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from optimizer.both_sides import Asked, both_sides, most_asked
 from optimizer.build.build import Built
 from optimizer.build.build import build as build_program
 from optimizer.build.parameters import BuildError
@@ -15,6 +16,9 @@ from optimizer.checkpoint import whole_run
 from optimizer.given_orders import Orders, fixed, signed_counts
 from optimizer.headroom import solve_with_headroom
 from optimizer.program.program import ProgramError
+from optimizer.program.right_side import RightSide, TwoPrices
+from optimizer.report.binding import worth_asking
+from optimizer.report.limit_prices import priced_rows
 from optimizer.report.result import Evaluation, Plan
 from optimizer.report.tables import tables_of
 from optimizer.settings import Settings
@@ -58,7 +62,7 @@ def plan(case: CaseOrPath, settings: Settings | None = None) -> Plan:
     case = case if isinstance(case, Case) else load(case)
     built = build(case)
     with whole_run():
-        return _told(built, settings, time.perf_counter() - began)
+        return _told(built, settings, time.perf_counter() - began, two_sided=True)
 
 
 def evaluate(case: CaseOrPath, acquisitions: Orders, settings: Settings | None = None, source: str = "acquisitions") -> Evaluation:
@@ -90,11 +94,27 @@ def solved(built: Built, settings: Settings, neighbours: Neighbours | None = Non
     return Solved(replace(built, program=found.program), found.solution, (found.lower_bound_true, found.gap_relative))
 
 
-def _told(built: Built, settings: Settings, build_seconds: float, neighbours: Neighbours | None = None) -> Plan:
-    """Solve, and put everything that a reader asks into tables."""
+def _told(
+    built: Built, settings: Settings, build_seconds: float, neighbours: Neighbours | None = None, two_sided: bool = False
+) -> Plan:
+    """Solve, and put everything that a reader asks into tables; `two_sided`: with both sides of the prices that are worth asking for."""
     found = solved(built, settings, neighbours)
-    plan = tables_of(found.built, found.solution, settings, build_seconds, found.true)
-    return replace(plan, warnings=(*plan.warnings, *found.solution.notes)) if found.solution.notes else plan
+    began = time.perf_counter()
+    both = _both_sides(found) if two_sided else {}
+    asking = time.perf_counter() - began
+    plan = tables_of(found.built, found.solution, settings, build_seconds, found.true, both)
+    seconds = {**plan.seconds, "report": plan.seconds["report"] + asking}
+    return replace(plan, seconds=seconds, warnings=(*plan.warnings, *found.solution.notes))
+
+
+def _both_sides(found: Solved) -> dict[RightSide, TwoPrices]:
+    """Of the dearest limits of a small program, which refer to it as it was solved last."""
+    certificate, most = found.solution.certificate, most_asked(found.solution)
+    if not most or certificate.plan is None or certificate.multipliers is None:
+        return {}
+    rows = priced_rows(found.built.structure, found.built.program, certificate.plan, certificate.multipliers)
+    dearest = worth_asking(rows, certificate.objective, most)
+    return both_sides(found.built.program, found.solution, [Asked(one.side, one.price, one.size) for one in dearest])
 
 
 def _compared(given: Plan, best: Plan) -> Evaluation:

@@ -48,7 +48,7 @@ class Solution:
     solve went on from; `iterations` and `log` (whose seconds go on) hold what was done before it too. `notes`: sentences about what went
     wrong on the way. `cut_short`: memory ended the solve; elsewhere it would have gone on. `engine`: which one proposed the plan, INTERIOR
     or SIMPLEX, whose iterations are factorisations or pivots ("" where the limits left nothing to propose);
-    `engine_reason`: why that one."""
+    `engine_reason`: why that one; `start`: the basis at which the simplex ended, where that was certified."""
 
     certificate: Certificate
     iterations: int
@@ -63,6 +63,7 @@ class Solution:
     cut_short: bool = False
     engine: str = ""
     engine_reason: str = ""
+    start: Start | None = field(default=None, repr=False, compare=False)
 
     @property
     def status(self) -> Status:

@@ -74,7 +74,7 @@ def by_simplex(program: Program, settings: Settings, choice: Choice, neighbours:
     seconds = {"compile": 0.0, "solve": solving, "certify": answer.certify_seconds}
     return Solution(
         answer.certificate, answer.pivots, seconds, (), 0, None, "cpu", versions_of(*SIMPLEX_PACKAGES), engine=SIMPLEX,
-        engine_reason=choice.reason,
+        engine_reason=choice.reason, start=answer.start,
     )  # fmt: skip
 
 

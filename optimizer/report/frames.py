@@ -19,7 +19,7 @@ TEXT = frozenset(
     "first_period last_period min_chips_held slices_held one_place_and_chip precision binds pinned_by".split()
 )
 DATES = frozenset({"signing_date", "decision_date", "delivery_date", "end_date", "last_end_date"})
-FLAGS = frozenset({"assumed", "preemptible", "binding", "expert_parallel"})
+FLAGS = frozenset({"assumed", "preemptible", "binding", "expert_parallel", "two_prices"})
 """All other columns are numbers, with the unit at the end of the name or in the column `unit`."""
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from optimizer.report import figures
+from optimizer.report.binding import MOST_ROWS as MOST_ROWS
+from optimizer.report.binding import VISIBLE, binding_groups
 from optimizer.report.frames import records, sums
 from optimizer.report.page import Page, bullets, facts, grid, heading, line, unbroken
 from optimizer.report.result import Plan
@@ -28,11 +31,8 @@ MEANING = {
 }
 DUST = 1e-4
 """Orders below this share of the largest are in the tables, and not on the page."""
-VISIBLE = 1e-6
-"""Amounts below this share of the cost are not on the page."""
 NOT_WRITTEN = "Results were not written; --out DIR writes plan.json and all tables (CSV, Parquet)."
 MOST_PERIODS = 9
-MOST_ROWS = 10
 
 
 def plan_page(plan: Plan, where: str | None = None) -> Page:
@@ -163,22 +163,33 @@ def _order(offer: str, order: str) -> str:
 def _limits(plan: Plan) -> Page:
     """The limits that bind, those with most at stake first."""
     words = ("period",) if len(plan.case.scenarios) == 1 else ("period", "scenario")
-    groups: dict[tuple[str, str, str], list[tuple[float, dict]]] = {}
-    for row in records(plan.columns.prices):
-        if row["binding"] and row["kind"] != "capacity" and row["at_stake_usd"] > VISIBLE * abs(plan.objective_usd):
-            groups.setdefault((row["kind"], row["limit"], row["unit"]), []).append((row["at_stake_usd"], row))
+    groups = binding_groups(plan.columns.prices, plan.objective_usd)
     if not groups:
         return [heading("Limits that bind"), line("  none at a price that matters")]
-    rows = []
-    dearest = sorted(groups.items(), key=lambda item: -sum(worth for worth, _ in item[1]))
-    for (kind, limit, unit), group in dearest[:MOST_ROWS]:
-        top = max(group, key=lambda pair: pair[0])[1]
-        when = " ".join(top[name] for name in words if top[name])
-        price = figures.per_unit(top["price_usd_per_unit"], unit)
-        rows.append([f"{kind.replace('_', ' ')} {figures.name(limit)}", str(len(group)), when, price])
-    more = f", the {len(rows)} dearest of {len(dearest)}" if len(dearest) > len(rows) else ""
-    note = line("  price: what one more unit would save, present value, at its dearest")
-    return [heading(f"Limits that bind{more}"), grid(["limit", "rows", "dearest in", "price"], rows), note]
+    every = records(plan.columns.prices)
+    shown = [(every[rows[0]], len(rows)) for rows in groups[:MOST_ROWS]]
+    rows = [
+        [f"{top['kind'].replace('_', ' ')} {figures.name(top['limit'])}", str(count),
+         " ".join(top[name] for name in words if top[name]), _price(top)]
+        for top, count in shown
+    ]  # fmt: skip
+    more = f", the {len(rows)} dearest of {len(groups)}" if len(groups) > len(rows) else ""
+    notes = [line("  price: what one more unit would save, present value, at its dearest")]
+    if any(top["two_prices"] for top, _ in shown):
+        notes.append(line("  two prices: one more unit would save the lower, one less would cost the higher"))
+    if any(top["two_prices"] and math.isnan(top["price_less_usd_per_unit"]) for top, _ in shown):
+        notes.append(line("  none with less: there is no plan with less of it"))
+    return [heading(f"Limits that bind{more}"), grid(["limit", "rows", "dearest in", "price"], rows), *notes]
+
+
+def _price(row: dict[str, Any]) -> str:
+    """One number, or two where one more is worth less than one less."""
+    if not row["two_prices"]:
+        return figures.per_unit(row["price_usd_per_unit"], row["unit"])
+    more, less = row["price_more_usd_per_unit"], row["price_less_usd_per_unit"]
+    if math.isnan(less):
+        return f"{figures.per_unit(more, row['unit'])}, none with less"
+    return f"{figures.usd(more)} to {figures.per_unit(less, row['unit'])}"
 
 
 def _unserved(plan: Plan) -> Page:

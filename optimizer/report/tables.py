@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from optimizer.build.structure import Structure
 from optimizer.program.certificate import Certificate
 from optimizer.program.program import Multipliers
 from optimizer.program.program import Plan as Values
+from optimizer.program.right_side import RightSide, TwoPrices
 from optimizer.report import figures
 from optimizer.report.accounting import cost_table, total_usd
 from optimizer.report.assumed import assumed_share
@@ -20,7 +22,7 @@ from optimizer.report.deployments import deployments_table, replicas_table
 from optimizer.report.frames import Table
 from optimizer.report.hard_targets import broken_targets
 from optimizer.report.infeasibility import conflicts
-from optimizer.report.limit_prices import prices_table
+from optimizer.report.limit_prices import priced_rows, prices_table
 from optimizer.report.orders import acquisitions_table, commitments_table, mix_table
 from optimizer.report.result import Plan, Tables
 from optimizer.report.training_runs import training_runs_table
@@ -36,14 +38,22 @@ RECONCILED = 1e-9
 """The cost table adds up to the objective within this share of the sum of its absolute entries."""
 
 
-def tables_of(built: Built, solution: Solution, settings: Settings, build_seconds: float, true: tuple[float, float] | None = None) -> Plan:
-    """`true`: (lower bound, relative gap) with the spare replicas as they are and not as lines; None where nothing queues."""
+def tables_of(
+    built: Built,
+    solution: Solution,
+    settings: Settings,
+    build_seconds: float,
+    true: tuple[float, float] | None = None,
+    both: Mapping[RightSide, TwoPrices] | None = None,
+) -> Plan:
+    """`true`: (lower bound, relative gap) with the spare replicas as they are and not as lines; None where nothing queues. `both`: what one
+    more and one less of some right-hand sides is worth."""
     began = time.perf_counter()
     structure, program, certificate = built.structure, built.program, solution.certificate
     case = structure.case
     values = certificate.plan
     sentences = conflicts(structure, program, solution.infeasibility) if solution.infeasibility is not None else ()
-    columns = _columns(built, solution, values if values is not None else _nothing(built))
+    columns = _columns(built, solution, values if values is not None else _nothing(built), both or {})
     if values is None:
         columns = Tables(*(table.only(slice(0)) for table in columns))
     shares = assumed_share(structure, values if values is not None else _nothing(built), columns.cost)
@@ -69,6 +79,7 @@ def tables_of(built: Built, solution: Solution, settings: Settings, build_second
         warnings=(
             *structure.warnings,
             *_disagreement(columns.cost, certificate.objective),
+            *_contradictions(both or {}),
             *_late(structure, values),
             *divided_lots(structure, values),
         ),
@@ -84,7 +95,7 @@ def tables_of(built: Built, solution: Solution, settings: Settings, build_second
     )
 
 
-def _columns(built: Built, solution: Solution, values: Values) -> Tables:
+def _columns(built: Built, solution: Solution, values: Values, both: Mapping[RightSide, TwoPrices]) -> Tables:
     structure, program = built.structure, built.program
     multipliers = solution.certificate.multipliers
     if multipliers is None:
@@ -95,7 +106,7 @@ def _columns(built: Built, solution: Solution, values: Values) -> Tables:
         mix=mix_table(structure, values),
         placement=placement_table(structure, values),
         cost=cost_table(structure, values),
-        prices=prices_table(structure, program, values, multipliers),
+        prices=prices_table(priced_rows(structure, program, values, multipliers), both),
         unserved=unserved_table(structure, values),
         deployments=deployments_table(structure),
         replicas=replicas_table(structure, values),
@@ -121,6 +132,16 @@ def _disagreement(cost: Table, objective: float) -> tuple[str, ...]:
     if not math.isfinite(objective) or abs(total - objective) <= RECONCILED * size:
         return ()
     return (f"THE COST TABLE DOES NOT ADD UP: {total!r} USD against the certified {objective!r} USD; please report this case",)
+
+
+def _contradictions(both: Mapping[RightSide, TwoPrices]) -> tuple[str, ...]:
+    """A warning for every right-hand side of which one more would save more than its price, or one less cost less."""
+    return tuple(
+        f"THE TWO PRICES OF {side.what} {side.at} CONTRADICT ITS MULTIPLIER: {two.more.least!r} to {two.less.most!r} USD against "
+        f"{two.price!r} USD; please report this case"
+        for side, two in both.items()
+        if two.contradict
+    )
 
 
 def _late(structure: Structure, values: Values | None) -> tuple[str, ...]:

@@ -100,6 +100,13 @@ def extensive_form(program: Program) -> Extensive:
     return Extensive(cost, float(p.constant), entries.matrix((height, width)), row_lower, row_upper, lower, upper, columns, rows)
 
 
+def bounds_of(program: Program, form: Extensive) -> tuple[Array, Array, Array, Array]:
+    """(row_lower, row_upper, lower, upper) of a program with the rows and columns of a form."""
+    height, width = form.matrix.shape
+    _, lower, upper = _columns(program, form.columns, width)
+    return *_sides_of_rows(program, form.rows, height), lower, upper
+
+
 def _node_rows(p: Program, entries: _Entries, columns: dict[str, Array], rows: dict[str, Array]) -> None:
     """Demand, capacity and side rows inside the recourse nodes."""
     template, stream = p.template_of_node, p.pair_stream

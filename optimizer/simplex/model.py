@@ -50,8 +50,17 @@ class Model:
         self.pivots = 0
 
     def start_from(self, basis: Any) -> None:
-        """Begin at a basis that `basis` gave for a form of the same rows and columns; without presolve, which would lose it."""
+        """Begin at a basis that `basis` gave for a form of the same rows and columns; without presolve, which would lose it. What earlier
+        runs left (a factorisation, random numbers) is dropped: the next one depends on the form and the basis alone."""
+        self.highs.clearSolver()
         self.highs.setBasis(basis)
+
+    def set_bounds(self, rows: list[int], row_lower: Array, row_upper: Array, columns: list[int], lower: Array, upper: Array) -> None:
+        """Take the bounds of some rows and columns from arrays over all of them; a basis is kept."""
+        for row in rows:
+            self.highs.changeRowBounds(row, float(row_lower[row]), float(row_upper[row]))
+        for column in columns:
+            self.highs.changeColBounds(column, float(lower[column]), float(upper[column]))
 
     def run(self, most_pivots: int, tolerance: float) -> Vertex | None:
         """Pivot until HiGHS ends, at most so many times; None where it left no values or duals."""

@@ -103,11 +103,12 @@ ARROWS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.sweep_points": ({"optimizer.spec"}, set()),
     "optimizer.plan": (
         {
-            "optimizer.checkpoint", "optimizer.given_orders", "optimizer.headroom", "optimizer.report", "optimizer.build", "optimizer.spec",
-            "optimizer.program", "optimizer.solve", "optimizer.settings",
+            "optimizer.both_sides", "optimizer.checkpoint", "optimizer.given_orders", "optimizer.headroom", "optimizer.report",
+            "optimizer.build", "optimizer.spec", "optimizer.program", "optimizer.solve", "optimizer.settings",
         },
         set(),
     ),
+    "optimizer.both_sides": ({"optimizer.program", "optimizer.simplex", "optimizer.solution"}, set()),
     "optimizer.headroom": ({"optimizer.performance", "optimizer.program", "optimizer.solve", "optimizer.settings"}, {"numpy"}),
     "optimizer.given_orders": ({"optimizer.build", "optimizer.spec", "optimizer.program"}, {"numpy", "pandas"}),
     "optimizer.report": (
