@@ -1,8 +1,8 @@
 """d (optimal cost) / d (every number of the case and of the catalog rows that it uses), in one backward pass.
 
 The Lagrangian's partial derivatives at the certified plan and multipliers (`optimizer.program.lagrangian`) are pulled back through the
-builder's values half to the parameter vector by automatic differentiation (`pullback`). What was chosen with the numbers as they are (which pool may
-serve which stream, layouts of the performance model, the lines that stand for spare replicas) is held fixed.
+builder's values half to the parameter vector by automatic differentiation (`pullback`). What was chosen with the numbers as they are (which
+pool may serve which stream, layouts of the performance model, the lines that stand for spare replicas) is held fixed.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping
+from datetime import date
 from functools import lru_cache
 from typing import Any
 
@@ -71,7 +72,7 @@ class _Form:
 
 
 def _digested(part: Any, update: Callable[[bytes], None]) -> None:
-    """Arrays and whole numbers, wherever they stand in dataclasses of ROOMS."""
+    """Arrays, numbers, texts and dates, wherever they stand in dataclasses of ROOMS."""
     if isinstance(part, np.ndarray):
         update(f"{part.dtype}{part.shape}".encode())
         update(np.ascontiguousarray(part).tobytes())
@@ -87,7 +88,7 @@ def _digested(part: Any, update: Callable[[bytes], None]) -> None:
         update(str(len(part)).encode())
         for member in part:
             _digested(member, update)
-    elif part is None or isinstance(part, int | np.integer):
+    elif part is None or isinstance(part, int | float | str | date | np.generic):
         update(repr(part).encode())
 
 
