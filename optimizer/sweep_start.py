@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optimizer.report.files import json_text, write_text
+from optimizer.report.text_files import json_text, write_text
 from optimizer.solution import Neighbours
 
 if TYPE_CHECKING:
