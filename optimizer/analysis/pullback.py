@@ -38,8 +38,13 @@ ROOMS = ("optimizer.build", "optimizer.economics", "optimizer.uncertainty", "opt
 
 def pulled_back(structure: Structure, theta: np.ndarray, of_arrays: Gradient) -> np.ndarray:
     """[M]: the derivative with respect to the numbers `theta` [M], from that with respect to every array of `values`."""
-    if modelled(structure):
-        return np.asarray(_compiled(_Form(structure))(theta, of_arrays), float)
+    # the one place where the way is chosen: a deployment stands for pairs whose throughput the performance model gives
+    way = compiled if structure.pair_index.deployments else recorded
+    return way(structure, theta, of_arrays)
+
+
+def recorded(structure: Structure, theta: np.ndarray, of_arrays: Gradient) -> np.ndarray:
+    """`pulled_back` without JAX, for structures without deployments."""
     from optimizer.build import reverse_mode as xp
 
     def in_a_row(at: Any) -> Any:
@@ -49,12 +54,12 @@ def pulled_back(structure: Structure, theta: np.ndarray, of_arrays: Gradient) ->
     return xp.pulled_back(in_a_row, theta, np.concatenate([np.ravel(of_array) for of_array in of_arrays.values()]))
 
 
-def modelled(structure: Structure) -> bool:
-    """Whether the performance model gives the throughput of any pair."""
-    return len(structure.pair_index.deployments) > 0
+def compiled(structure: Structure, theta: np.ndarray, of_arrays: Gradient) -> np.ndarray:
+    """`pulled_back` by JAX, for all structures."""
+    return np.asarray(compiled_form(Form(structure))(theta, of_arrays), float)
 
 
-class _Form:
+class Form:
     """A structure that is equal to another one where `values` is the same function of the numbers."""
 
     def __init__(self, structure: Structure) -> None:
@@ -68,7 +73,7 @@ class _Form:
         return hash(self._digest)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Form) and self._digest == other._digest
+        return isinstance(other, Form) and self._digest == other._digest
 
 
 def _digested(part: Any, update: Callable[[bytes], None]) -> None:
@@ -93,7 +98,8 @@ def _digested(part: Any, update: Callable[[bytes], None]) -> None:
 
 
 @lru_cache(maxsize=MOST_FORMS)
-def _compiled(form: _Form) -> Callable[[np.ndarray, Gradient], Any]:
+def compiled_form(form: Form) -> Callable[[np.ndarray, Gradient], Any]:
+    """One function for all structures of a form: what was compiled for one serves the others."""
     prepare()
     import jax
     import jax.numpy as jnp

@@ -31,6 +31,7 @@ Resolve = Callable[[Program], Certificate]
 STEP = 0.01
 BENDS = 0.05  # the two sides differ by more than this share of the larger: one number does not tell both
 CLOSE = 1e-5
+DIGITS = 9  # of a field's dollars: what is worth as much stands by name, whatever the rounding
 RESOLVED = 0.01  # of the derivative: where the gaps of the re-solves allow more, the comparison says nothing
 
 
@@ -110,7 +111,7 @@ class Worth:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """`fields` by rank, every number that the plan's cost depends on; `certificate` is that of the plan."""
+    """`fields` by rank (equal ones by name), every number that the plan's cost depends on; `certificate` is that of the plan."""
 
     case_name: str
     case_file: str
@@ -173,7 +174,7 @@ def sensitivity(
         return Sensitivity(case.name, str(case.file), c, (), step, settings)
     gradient = field_gradient(found.built, c.plan, c.multipliers)
     worths = [_worth(gradient, built, i) for i in range(len(gradient.keys))]
-    order = sorted(range(len(worths)), key=lambda i: -worths[i].rank)
+    order = sorted(range(len(worths)), key=lambda i: (-float(f"{worths[i].rank:.{DIGITS}g}"), worths[i].key))
     chosen = list(dict.fromkeys([*[i for i in order if worths[i].rank > 0][:checked], *wanted]))
     lines, here = added_lines(found.built), c
     if resolve is None:

@@ -188,7 +188,7 @@ TWINS = ("twin", "twin_bound", "twin_lagrangian", "twin_repair")  # in jnp
 MORE_IN_FILE = {f"optimizer/program/{name}.py": {"jax"} for name in TWINS}
 MORE_IN_FILE["optimizer/performance/trace_file.py"] = {"pyarrow"}  # millions of rows
 MORE_IN_FILE["optimizer/performance/calibration.py"] = {"optax"}  # the fit; a plan only reads its result
-MORE_IN_FILE["optimizer/analysis/descent.py"] = {"optax"}
+MORE_IN_FILE["optimizer/build/reverse_mode.py"] = {"autograd"}
 
 
 @dataclass(frozen=True)

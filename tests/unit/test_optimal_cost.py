@@ -11,6 +11,7 @@ import optimizer
 from optimizer import devices
 from optimizer.analysis.optimal_cost import OptimalCost
 from optimizer.program.certificate import Status
+from optimizer.settings import Settings
 
 CASES = Path(__file__).resolve().parents[2] / "configs" / "cases"
 PRICE, RENT = "offers.buy.price_usd_per_chip", "offers.rent.price_usd_per_chip_year"
@@ -89,6 +90,42 @@ def test_no_plan_is_no_number(own_or_rent: OptimalCost) -> None:
     assert np.isnan(np.asarray(jax.grad(own_or_rent)(at(own_or_rent, price=float("nan"))))).any()
     assert own_or_rent.certificate(at(own_or_rent)).status is Status.CERTIFIED
     assert not np.isfinite(own_or_rent(parameters)) or own_or_rent.certificate(parameters).status is Status.CERTIFIED
+
+
+@pytest.mark.parametrize("engine", ["simplex", "auto"])
+def test_two_clouds_by_the_simplex(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The derivative lies between certified quotients to both sides; under jit and vmap there are the same numbers."""
+    import jax
+    import jax.numpy as jnp
+
+    def unexpected(*_: object) -> None:
+        raise AssertionError("the simplex answers this case")
+
+    monkeypatch.setattr("optimizer.interior.by_interior_point", unexpected)
+    two_clouds = optimizer.optimal_cost(CASES / "two_clouds.yaml", Settings(gap_relative=1e-9, engine=engine))
+    start = np.array(two_clouds.values)
+    (cost, bound), slope = jax.value_and_grad(two_clouds.with_bound, has_aux=True)(start)
+    assert 0 <= cost - bound <= 1e-9 * cost
+    moved = {
+        "offers.rent_gpu.available_chips": 0.01, "workloads.chat.requests_per_second.start": 1e-4, "sites.texas.pue": 1e-4,
+        "catalog.prices.h200.any.own.price_usd_per_chip": 1e-4, "sites.texas.power_mw.by_date.1.value": 1e-4,
+    }  # fmt: skip
+    batch = [start]
+    for key, step in moved.items():
+        i, quotients = two_clouds.position(key), []
+        for by in (-step * start[i], step * start[i]):
+            there = np.where(np.arange(len(start)) == i, start + by, start)
+            c = two_clouds.certificate(there)
+            assert c.status is Status.CERTIFIED
+            quotients += [(c.lower_bound - cost) / by, (c.objective - bound) / by]
+            batch.append(there)
+        room = 2 * step * max(map(abs, quotients))  # curvature over the step
+        assert min(quotients) - room <= slope[i] <= max(quotients) + room, (key, slope[i], quotients)
+    several = jnp.asarray(np.array(batch))
+    costs, slopes = jax.jit(jax.vmap(two_clouds))(several), jax.vmap(jax.grad(two_clouds))(several)
+    for there, one in zip(batch, costs, strict=True):
+        assert two_clouds.certificate(there).objective == pytest.approx(one, rel=2e-9)
+    np.testing.assert_allclose(slopes[0], slope, rtol=0, atol=1e-12 * np.abs(slope).max())
 
 
 def test_a_device_with_one_thread_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
