@@ -19,6 +19,7 @@ SLOW = (
     "tests/property/test_smoothed_plan.py::test_forward_and_reverse_of_programs[rent_open]",
     "tests/property/test_smoothed_plan.py::test_forward_and_reverse_of_programs[tree_all_rows]",
     "tests/property/test_solver_random.py::test_the_certified_plan_brackets_the_optimum[tree_all_rows]",
+    "tests/unit/test_accelerator_check.py::test_all_of_it_at_small_size",
     "tests/unit/test_break_even.py::test_along_the_rent_and_for_pairs",
     "tests/unit/test_break_even.py::test_every_step_of_the_own_share_along_the_price",
     "tests/unit/test_calibrate_command.py::test_the_errors_of_serving",
