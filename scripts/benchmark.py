@@ -2,9 +2,11 @@
 
     python scripts/benchmark.py --suite quick
     python scripts/benchmark.py --suite family --out results/family.json --resume
+    python scripts/benchmark.py --suite end_to_end --scenarios 1,5 --seeds 0-2 --repeat 5
     python scripts/benchmark.py --problems reference,tree --solvers ours_float64,highs_simplex --scenarios 20,200 --seeds 0-4
 
-Every measurement has a process of its own. Results go to a JSON file, complete after every measurement; beside it a plot.
+Every measurement has a process of its own; in the suite end_to_end it is that whole process, from its start. Results go to a JSON file,
+complete after every measurement; beside it a plot.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout that is not installed
 
+from scripts.benchmarking import end_to_end_report
+from scripts.benchmarking.end_to_end import ENGINES, PEER
+from scripts.benchmarking.end_to_end_runs import rows_of, run_rounds
 from scripts.benchmarking.machine import ROOT, machine
 from scripts.benchmarking.measure import Job, write_atomically
 from scripts.benchmarking.plot import scaling_svg
@@ -42,6 +47,7 @@ class Suite:
     scenarios: tuple[int, ...]
     seeds: tuple[int, ...]
     limit_s: float = 1800.0
+    whole_process: bool = False
 
 
 SUITES = {
@@ -53,8 +59,12 @@ SUITES = {
     "precision": Suite("each precision", (*FAMILY, *CASES), ("ours_float64", "ours_mixed", "ours_float32"), (1, 20, 200), (0,)),
     "flagship": Suite("the flagship case", (FLAGSHIP,), ("ours_float64", *HIGHS_THREE, "highs_hipo", "ortools_pdlp", "mpax"), (0,), (0,)),
     "models": Suite("stating the model as well", ("reference",), ("ours_float64", "highs_simplex", "linopy"), (1, 5, 20, 50), (0,)),
+    "end_to_end": Suite(
+        "from process start to the certified answer", ("own_or_rent", "two_clouds", "reference"), (*ENGINES, PEER), (1, 5, 20, 50),
+        (0, 1, 2), whole_process=True,
+    ),
     "full": Suite("everything; days", (*FAMILY, *CASES), tuple(SOLVERS), (1, 5, 20, 50, 200, 500, 2000), (0, 1, 2, 3, 4)),
-}
+}  # fmt: skip
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -90,6 +100,7 @@ def parsed(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--scenarios", type=numbers, help="instead of the suite's sizes, such as 1,20,200 (cases have their own)")
     parser.add_argument("--seeds", type=numbers, help="instead of the suite's seeds, such as 0-4")
     parser.add_argument("--limit", type=float, help="seconds for one solve (1800; quick: 60)")
+    parser.add_argument("--repeat", type=int, default=3, help="end_to_end: how often a process of less than 5 s is run (default 3)")
     parser.add_argument("--gap", type=float, help="certified relative gap to reach (default 1e-6; 1e-4 in float32)")
     parser.add_argument("--out", type=Path, help="JSON file (default plans/benchmark/SUITE.json); the plot lies beside it as .svg")
     parser.add_argument("--resume", action="store_true", help="keep the measurements that the file already holds")
@@ -116,7 +127,16 @@ def jobs_of(options: argparse.Namespace) -> list[Job]:
                     out.append(Job(problem.name, scenarios, seed, solver.name, options.gap or solver.gap_relative, limit))
     if not out:
         raise ValueError("nothing is left to measure: the problems asked for do not come in the sizes of this suite; name --scenarios")
+    if options.repeat < 1:
+        raise ValueError(f"--repeat is {options.repeat}; it must be at least 1")
+    if suite.whole_process:
+        rows_of(out)
     return out
+
+
+def say(line: str) -> None:
+    """At once, also into a pipe."""
+    print(line, flush=True)
 
 
 def main(given: list[str]) -> int:
@@ -131,14 +151,18 @@ def main(given: list[str]) -> int:
     except (ValueError, OSError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory(prefix="benchmark-cache-") as empty:
-        environment = {"CAPACITY_CACHE": empty} if options.cold else {}
-        records = run_all(jobs, out, records, lambda line: print(line, flush=True), environment)
-    told = summary(records)
+    if SUITES[options.suite].whole_process:
+        records = run_rounds(jobs, options.repeat, out, records, say)
+        told, shown = end_to_end_report.summary(records), end_to_end_report.show
+    else:
+        with tempfile.TemporaryDirectory(prefix="benchmark-cache-") as empty:
+            environment = {"CAPACITY_CACHE": empty} if options.cold else {}
+            records = run_all(jobs, out, records, say, environment)
+        told, shown = summary(records), show
     write_atomically(out, {"machine": machine(), "records": records, **told})
     plot = out.with_suffix(".svg")
     plot.write_text(scaling_svg(told["medians"]))
-    show(told)
+    shown(told)
     print(f"results: {out}, plot: {plot}")
     return 1 if told["disagreements"] else 0
 

@@ -1,22 +1,23 @@
-"""This program's solver in each precision that its settings offer."""
+"""This program's solver: each engine, and the interior point in each precision that its settings offer."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from optimizer.program.program import Program
 from optimizer.settings import Settings
+from optimizer.solution import INTERIOR
 from optimizer.solve import solve
 from scripts.benchmarking.proposal import Goal, NotAvailableError, Proposal, Solve, UnfinishedError
 
 
-def own(precision: str) -> Solve:
-    """The solver in "float64", "mixed" or "float32"."""
+def own(engine: str, precision: str = "float64") -> Solve:
+    """The engine "interior" in "float64", "mixed" or "float32"; "simplex"; or "auto", the one that the rule expects to be done first."""
 
     def run(program: Program, goal: Goal) -> Proposal:
-        settings = settings_for(precision, goal.gap_relative)
+        settings = replace(settings_for(precision, goal.gap_relative), engine=engine)
         start = time.perf_counter()
         solution = solve(program, settings)
         total = time.perf_counter() - start
@@ -24,6 +25,8 @@ def own(precision: str) -> Solve:
         if certificate.plan is None or certificate.multipliers is None:
             raise UnfinishedError(f"{certificate.status.name}: {certificate.reason}")
         detail = {
+            "engine": solution.engine,
+            "engine_reason": solution.engine_reason,
             "compilations": solution.compilations,
             "status": certificate.status.name,
             "gap_relative_own": certificate.gap_relative,
@@ -35,7 +38,7 @@ def own(precision: str) -> Solve:
             "certificates": sum(line.certified_gap_relative is not None for line in solution.log),
         }
         seconds = {**solution.seconds, "total": total}
-        algorithm = f"interior point, {precision}"
+        algorithm = f"interior point, {precision}" if solution.engine == INTERIOR else solution.engine
         return Proposal(certificate.plan, certificate.multipliers, solution.iterations, algorithm, seconds, detail, solution.device)
 
     return run

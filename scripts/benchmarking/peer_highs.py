@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,26 +25,23 @@ SIGNS = {"HiPO": "hipo", "IPX": "ipx", "dual simplex": "dual simplex", "primal s
 
 
 def highs(name: str) -> Solve:
-    """HiGHS with one of ALGORITHMS at its default tolerances."""
+    """HiGHS with one of ALGORITHMS on all cores; everything else, tolerances, presolve and pricing, as HiGHS has it."""
 
     def run(program: Program, goal: Goal) -> Proposal:
         highspy = imported_highspy()
         start = time.perf_counter()
         form = extensive_form(program)
-        model = highspy.Highs()
-        model.setOptionValue("log_to_console", False)
-        for option, value in {**ALGORITHMS[name], "time_limit": float(goal.limit_s), "threads": cores()}.items():
-            if model.setOptionValue(option, value) != highspy.HighsStatus.kOk:
-                raise NotAvailableError(f"this build of HiGHS {model.version()} refuses {option} = {value}")
-        model.passModel(highs_lp(form, highspy))
+        model = model_of(form, name, goal.limit_s)
         with tempfile.TemporaryDirectory() as folder:
             log = Path(folder) / "highs.log"
             model.setOptionValue("log_file", str(log))
             began = time.perf_counter()
-            model.run()
+            ran = model.run()
             ended = time.perf_counter()
             model.setOptionValue("log_file", "")
             shown = log.read_text() if log.exists() else ""
+        if ran == highspy.HighsStatus.kError:
+            raise UnfinishedError("HiGHS says that its run is an error")
         status = model.modelStatusToString(model.getModelStatus())
         if model.getModelStatus() == highspy.HighsModelStatus.kTimeLimit:
             raise UnfinishedError(f"HiGHS reached its limit of {goal.limit_s:.0f} s", timed_out=True)
@@ -58,6 +56,19 @@ def highs(name: str) -> Solve:
         return Proposal(plan, multipliers, _leading(algorithm, counts), algorithm, seconds, detail)
 
     return run
+
+
+def model_of(form: Extensive, name: str, limit_s: float) -> Any:
+    """The form in HiGHS, ready to run one of ALGORITHMS. Raises NotAvailableError where highspy, or the algorithm, is missing."""
+    highspy = imported_highspy()
+    from optimizer.simplex.model import stated
+
+    model = stated(form)
+    for option, value in {**ALGORITHMS[name], "time_limit": float(limit_s), "threads": cores()}.items():
+        if model.setOptionValue(option, value) != highspy.HighsStatus.kOk:
+            raise NotAvailableError(f"this build of HiGHS {model.version()} refuses {option} = {value}")
+    highspy.Highs.resetGlobalScheduler(True)  # it keeps the first number of threads of a process, and with another no run begins
+    return model
 
 
 def iteration_counts(info) -> dict[str, int]:
@@ -88,19 +99,6 @@ def imported_highspy():
     except ImportError as error:
         raise NotAvailableError(f"highspy cannot be imported ({error}); pip install capacity-optimizer[peers]") from error
     return highspy
-
-
-def highs_lp(form: Extensive, highspy):
-    """The form as HiGHS's own linear program."""
-    lp = highspy.HighsLp()
-    matrix = form.matrix.tocsc()
-    lp.num_row_, lp.num_col_ = len(form.row_lower), len(form.cost)
-    lp.col_cost_, lp.col_lower_, lp.col_upper_ = form.cost, form.lower, form.upper
-    lp.row_lower_, lp.row_upper_ = form.row_lower, form.row_upper
-    lp.offset_ = form.constant
-    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-    lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
-    return lp
 
 
 def scipy_highs(program: Program, goal: Goal) -> Proposal:

@@ -26,9 +26,11 @@ class Solver:
 SOLVERS = {
     s.name: s
     for s in (
-        Solver("ours_float64", own("float64"), True),
-        Solver("ours_mixed", own("mixed"), True),
-        Solver("ours_float32", own("float32"), True, 1e-4),
+        Solver("ours_float64", own("interior"), True),
+        Solver("ours_mixed", own("interior", "mixed"), True),
+        Solver("ours_float32", own("interior", "float32"), True, 1e-4),
+        Solver("ours_simplex", own("simplex")),
+        Solver("ours_auto", own("auto"), True),
         *(Solver(name, highs(name)) for name in ALGORITHMS),
         Solver("scipy_highs", scipy_highs),
         Solver("ortools_pdlp", ortools_pdlp),

@@ -18,8 +18,7 @@ from optimizer.program.program import Program
 from optimizer.settings import Settings
 from optimizer.simplex.extensive import Extensive, extensive_form
 from optimizer.solve import solve
-from scripts.benchmarking.machine import cores
-from scripts.benchmarking.peer_highs import highs_lp, imported_highspy
+from scripts.benchmarking.peer_highs import imported_highspy
 
 TOLERANCE = 1e-9  # primal and dual, of HiGHS; the least that it takes is 1e-10
 DUAL, PRIMAL = 1, 4  # HiGHS's simplex strategies
@@ -29,7 +28,7 @@ ATTEMPTS = (DUAL, 5.0), (PRIMAL, 5.0), (DUAL, 60.0), (PRIMAL, 60.0)
 
 class WarmHighs:
     """Call it with programs of one form, the one that was not moved first. What HiGHS ends without an optimum (moved until nothing is
-    feasible) is left to our solver. Raises NotAvailableError without highspy."""
+    feasible) is left to our interior point. Raises NotAvailableError without highspy."""
 
     def __init__(self, gap_relative: float = 1e-9) -> None:
         self.highspy, self.gap_relative = imported_highspy(), gap_relative
@@ -63,11 +62,10 @@ class WarmHighs:
             form, cost=form.cost[kept], lower=form.lower[kept], upper=form.upper[kept], matrix=form.matrix.tocsc()[:, kept],
             row_lower=form.row_lower - already, row_upper=form.row_upper - already,
         )  # fmt: skip
-        model = self.highspy.Highs()
-        model.setOptionValue("log_to_console", False)
+        from optimizer.simplex.model import stated
+
+        model = stated(part)
         model.setOptionValue("solver", "simplex")
-        model.setOptionValue("threads", cores())
-        model.passModel(highs_lp(part, self.highspy))
         return model
 
     def _optimal(self, model: Any, strategy: int = DUAL, limit_s: float = math.inf) -> bool:
@@ -81,4 +79,4 @@ class WarmHighs:
         return model.getModelStatus() == self.highspy.HighsModelStatus.kOptimal
 
     def _own(self, program: Program) -> Certificate:
-        return solve(program, Settings(gap_relative=self.gap_relative, progress=False)).certificate
+        return solve(program, Settings(gap_relative=self.gap_relative, engine="interior", progress=False)).certificate

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import pytest
 
 from optimizer.program.certificate import Status, certify
+from optimizer.settings import Settings
 from scripts.benchmarking import own_solver
-from scripts.benchmarking.machine import ROOT
+from scripts.benchmarking.machine import ROOT, cores
 from scripts.benchmarking.peer_highs import highs
 from scripts.benchmarking.peer_linopy import linopy_highs
 from scripts.benchmarking.proposal import Goal, NotAvailableError, UnfinishedError
 from scripts.benchmarking.reference_family import Knobs, family_program, reference_program
+from scripts.benchmarking.solvers import SOLVERS
 
 GOAL = Goal(1e-6, 60.0)
 SMALL = Knobs(2, workloads=3, pools=4, periods=3)
@@ -30,6 +32,45 @@ def test_highs_runs_what_was_asked(name: str, algorithm: str) -> None:
     assert found.algorithm == algorithm
     assert found.iterations > 0
     assert certify(program, found.plan, found.multipliers, 1e-7).status is Status.CERTIFIED
+
+
+def test_highs_runs_on_all_cores_whatever_ran_before() -> None:
+    """Its scheduler keeps the number of threads of the first run in a process, and refuses to run with another."""
+    highspy = pytest.importorskip("highspy")
+    from optimizer.simplex.extensive import extensive_form
+    from optimizer.simplex.model import Model
+
+    program = family_program(SMALL)
+    highspy.Highs.resetGlobalScheduler(True)
+    model = Model(extensive_form(program))
+    model.highs.setOptionValue("threads", cores() + 1)
+    assert model.run(10_000, 1e-7) is not None
+    assert highs("highs_simplex")(program, GOAL).detail["status"] == "Optimal"
+    assert Model(extensive_form(program)).run(10_000, 1e-7) is not None
+
+
+@pytest.mark.parametrize(("name", "reason"), [("ours_simplex", "asked for"), ("ours_auto", "rows")])
+def test_our_own_record_says_which_engine_and_why(name: str, reason: str) -> None:
+    program = family_program(SMALL)
+    found = SOLVERS[name].solve(program, GOAL)
+    assert found.algorithm == found.detail["engine"] == "simplex"
+    assert reason in str(found.detail["engine_reason"])
+    assert certify(program, found.plan, found.multipliers, 1e-7).status is Status.CERTIFIED
+
+
+def test_the_precisions_are_the_interior_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the rule would choose."""
+    asked = []
+
+    def stopped(program: object, settings: Settings) -> None:
+        asked.append((settings.engine, settings.precision))
+        raise UnfinishedError("enough")
+
+    monkeypatch.setattr(own_solver, "solve", stopped)
+    for name in ("ours_float64", "ours_mixed", "ours_float32"):
+        with pytest.raises(UnfinishedError):
+            SOLVERS[name].solve(family_program(SMALL), GOAL)
+    assert asked == [("interior", "float64"), ("interior", "mixed"), ("interior", "float32")]
 
 
 def test_highs_says_that_it_ran_out_of_time() -> None:
