@@ -1,6 +1,6 @@
 """A sparse matrix by its coordinates, for the few products that the bound, the repair and the checks take with it.
 
-scipy.sparse takes longer to load than a small program to certify; it is loaded where HiGHS is handed a matrix, and not before.
+scipy.sparse takes longer to load than a small program to certify; it is loaded where scipy's own HiGHS is handed a matrix, and not before.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ class Around:
     def __init__(self, program: Program, start: Start) -> None:
         """`start`: where the simplex ended on the program. Raises ValueError where it is one of another form."""
         self.form = extensive_form(program)
-        if start.size != self.form.matrix.shape:
-            raise ValueError(f"a basis of {start.size} for a form of {self.form.matrix.shape}")
+        if start.size != self.form.entries.shape:
+            raise ValueError(f"a basis of {start.size} for a form of {self.form.entries.shape}")
         self.model, self.basis = Model(self.form), start.basis
         self.here = self.certificate(program)
         self.basis = self.model.basis

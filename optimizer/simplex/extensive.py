@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sparse
 
 from optimizer.program.layout import Layout, rent_box
 from optimizer.program.program import Array, Multipliers, Plan, Program
+from optimizer.simplex.by_column import INDEX, ByColumn, Entries
+
+if TYPE_CHECKING:
+    import scipy.sparse as sparse
 
 
 @dataclass(frozen=True)
@@ -24,13 +29,20 @@ class Extensive:
 
     cost: Array
     constant: float
-    matrix: sparse.csc_matrix
+    entries: ByColumn  # of the matrix
     row_lower: Array
     row_upper: Array
     lower: Array
     upper: Array
     columns: dict[str, Array]
     rows: dict[str, Array]
+
+    @cached_property
+    def matrix(self) -> sparse.csc_matrix:
+        """For those who compute with it."""
+        import scipy.sparse as sparse
+
+        return sparse.csc_matrix((self.entries.value, self.entries.row, self.entries.start), shape=self.entries.shape)
 
     def plan(self, values: Array) -> Plan:
         """The column values by variable."""
@@ -42,34 +54,11 @@ class Extensive:
         return Multipliers(*(np.asarray(duals, float)[self.rows[name]] for name in ("capacity", "side", "limit", "link")))
 
 
-class _Entries:
-    """Coordinates of the matrix under construction."""
-
-    def __init__(self) -> None:
-        self.row: list[Array] = []
-        self.column: list[Array] = []
-        self.value: list[Array] = []
-
-    def put(self, row: Array, column: Array, value: Array | float) -> None:
-        """One entry per element of the broadcast of the three; zeros are left out."""
-        value = np.asarray(value, float)
-        everything = bool((value != 0).all())  # asked before the broadcast, which may be hundreds of times as large
-        row, column, value = np.broadcast_arrays(row, column, value)
-        kept = () if everything else value != 0
-        for entries, new in ((self.row, row), (self.column, column), (self.value, value)):
-            entries.append(new[kept].ravel())
-
-    def matrix(self, shape: tuple[int, int]) -> sparse.csc_matrix:
-        """Every column's rows were put in ascending order where an acquisition feeds one pool of a state, so nothing is left to sort."""
-        place = np.concatenate(self.row), np.concatenate(self.column)
-        return sparse.csc_matrix((np.concatenate(self.value), place), shape=shape)
-
-
 def _numbered(shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, Array], int]:
     out, count = {}, 0
     for name, shape in shapes.items():
         size = math.prod(shape)
-        out[name] = np.arange(count, count + size, dtype=np.int32).reshape(shape)
+        out[name] = np.arange(count, count + size, dtype=INDEX).reshape(shape)
         count += size
     return out, count
 
@@ -90,24 +79,24 @@ def extensive_form(program: Program) -> Extensive:
             "limit": (p.limits,), "link": (p.links,),
         }
     )  # fmt: skip
-    entries = _Entries()
+    entries = Entries()
     _node_rows(p, entries, columns, rows)
     _held(p, entries, columns, rows)
     entries.put(rows["limit"][p.limit_matrix.index[0]], columns["z"][p.limit_matrix.index[1]], p.limit_matrix.value)
     _links(p, entries, columns, rows)
     cost, lower, upper = _columns(p, columns, width)
     row_lower, row_upper = _sides_of_rows(p, rows, height)
-    return Extensive(cost, float(p.constant), entries.matrix((height, width)), row_lower, row_upper, lower, upper, columns, rows)
+    return Extensive(cost, float(p.constant), entries.by_column((height, width)), row_lower, row_upper, lower, upper, columns, rows)
 
 
 def bounds_of(program: Program, form: Extensive) -> tuple[Array, Array, Array, Array]:
     """(row_lower, row_upper, lower, upper) of a program with the rows and columns of a form."""
-    height, width = form.matrix.shape
+    height, width = form.entries.shape
     _, lower, upper = _columns(program, form.columns, width)
     return *_sides_of_rows(program, form.rows, height), lower, upper
 
 
-def _node_rows(p: Program, entries: _Entries, columns: dict[str, Array], rows: dict[str, Array]) -> None:
+def _node_rows(p: Program, entries: Entries, columns: dict[str, Array], rows: dict[str, Array]) -> None:
     """Demand, capacity and side rows inside the recourse nodes."""
     template, stream = p.template_of_node, p.pair_stream
     x, u, ud, r = (columns[name] for name in ("x", "u", "ud", "r"))
@@ -126,7 +115,7 @@ def _node_rows(p: Program, entries: _Entries, columns: dict[str, Array], rows: d
     entries.put(rows["side"], columns["side_slack"], -1.0)
 
 
-def _held(p: Program, entries: _Entries, columns: dict[str, Array], rows: dict[str, Array]) -> None:
+def _held(p: Program, entries: Entries, columns: dict[str, Array], rows: dict[str, Array]) -> None:
     """What acquisitions add to the capacity and side rows of every node of the states they reach."""
     state, output, order = p.held_matrix.index
     by_state = np.argsort(state, kind="stable")
@@ -141,7 +130,7 @@ def _held(p: Program, entries: _Entries, columns: dict[str, Array], rows: dict[s
     entries.put(rows["side"][node[~pool], output[~pool] - p.pools], column[~pool], -value[~pool])
 
 
-def _links(p: Program, entries: _Entries, columns: dict[str, Array], rows: dict[str, Array]) -> None:
+def _links(p: Program, entries: Entries, columns: dict[str, Array], rows: dict[str, Array]) -> None:
     for name, term in (
         ("z", p.link_acquisition), ("x", p.link_placement), ("u", p.link_unserved), ("ud", p.link_deferred), ("r", p.link_rent),
     ):  # fmt: skip

@@ -11,6 +11,7 @@ import highspy
 import numpy as np
 
 from optimizer.program.program import Array
+from optimizer.simplex.by_column import INDEX
 from optimizer.simplex.extensive import Extensive
 
 AT_ONCE_ROWS = 2_000  # a smaller form is solved before anybody could interrupt it
@@ -28,14 +29,12 @@ class Vertex(NamedTuple):
 def stated(form: Extensive) -> highspy.Highs:
     """The form in a HiGHS of its own that prints nothing and otherwise keeps HiGHS's defaults. By arrays: a sixth of the time that the
     fields of a HighsLp take."""
-    highs, matrix = highspy.Highs(), form.matrix
+    highs, matrix = highspy.Highs(), form.entries
     highs.setOptionValue("log_to_console", False)
     rows, columns = matrix.shape
-    index = np.int32  # HiGHS's own
     highs.passModel(
-        columns, rows, matrix.nnz, int(highspy.MatrixFormat.kColwise), int(highspy.ObjSense.kMinimize), form.constant, form.cost,
-        form.lower, form.upper, form.row_lower, form.row_upper, matrix.indptr.astype(index, copy=False),
-        matrix.indices.astype(index, copy=False), matrix.data, np.zeros(columns, index),
+        columns, rows, len(matrix.value), int(highspy.MatrixFormat.kColwise), int(highspy.ObjSense.kMinimize), form.constant, form.cost,
+        form.lower, form.upper, form.row_lower, form.row_upper, matrix.start, matrix.row, matrix.value, np.zeros(columns, INDEX),
     )  # fmt: skip
     return highs
 
@@ -46,7 +45,7 @@ class Model:
     def __init__(self, form: Extensive) -> None:
         self.highs = stated(form)
         self._set(solver="simplex", simplex_strategy=CHOOSE)
-        self.rows, self.columns = form.matrix.shape
+        self.rows, self.columns = form.entries.shape
         self.pivots = 0
 
     def start_from(self, basis: Any) -> None:

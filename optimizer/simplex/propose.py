@@ -54,7 +54,7 @@ def propose(program: Program, gap_relative: float, most_pivots: int, start: Star
     form = extensive_form(program)
     judge = _Judge(program, form, gap_relative)
     pivots = 0
-    if start is not None and start.size == form.matrix.shape:
+    if start is not None and start.size == form.entries.shape:
         model = Model(form)
         model.start_from(start.basis)
         judge.run(model, max(1, int(WARM_SHARE * most_pivots)))
@@ -63,7 +63,7 @@ def propose(program: Program, gap_relative: float, most_pivots: int, start: Star
         model = Model(form)
         judge.run(model, most_pivots - pivots)
         pivots += model.pivots
-    end = Start(model.basis, form.matrix.shape) if judge.certified else None
+    end = Start(model.basis, form.entries.shape) if judge.certified else None
     return Answer(judge.tidied(), pivots, judge.seconds, end)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from optimizer.program.certificate import Certificate, certify
 from optimizer.program.program import Program
 from optimizer.settings import Settings
+from optimizer.simplex.by_column import ByColumn
 from optimizer.simplex.extensive import Extensive, extensive_form
 from optimizer.solve import solve
 from scripts.benchmarking.peer_highs import imported_highspy
@@ -58,8 +59,10 @@ class WarmHighs:
 
     def _model(self, form: Extensive, fixed: np.ndarray) -> Any:
         already, kept = form.matrix @ fixed, self.columns
+        matrix = form.matrix[:, kept]
         part = replace(
-            form, cost=form.cost[kept], lower=form.lower[kept], upper=form.upper[kept], matrix=form.matrix.tocsc()[:, kept],
+            form, cost=form.cost[kept], lower=form.lower[kept], upper=form.upper[kept],
+            entries=ByColumn(matrix.indptr, matrix.indices, matrix.data, matrix.shape),
             row_lower=form.row_lower - already, row_upper=form.row_upper - already,
         )  # fmt: skip
         from optimizer.simplex.model import stated

@@ -58,6 +58,7 @@ def after_command(arguments: str, exit_code: int) -> set[str]:
         ("sweep no_such_file.yaml --out build/none --vary a=1,2", 2, ARRAYS | FILES | PAGE),
         (f"check {SMALL}", 0, ARRAYS | FILES | PAGE),
         (f"check {TWO_CLOUDS}", 0, ARRAYS | FILES | PAGE),
+        (f"plan {TWO_CLOUDS} --engine simplex", 0, ARRAYS | FILES | PAGE | {"highspy"}),
         (SERVE, 0, ARRAYS | FILES | PAGE),
         (f"{SERVE} --ttft-p99-ms 1000 --tpot-p99-ms 50", 0, ARRAYS | FILES | PAGE),
     ],
