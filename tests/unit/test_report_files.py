@@ -35,7 +35,7 @@ def test_a_directory_holds_the_plan_and_every_table_twice(plan: optimizer.Plan, 
         again = pd.read_parquet(target / f"{name}.parquet")
         assert list(again.columns) == list(table.columns) and len(again) == len(table)
         for column in table.select_dtypes("number"):
-            assert (again[column].to_numpy() == table[column].to_numpy()).all()
+            assert np.array_equal(again[column].to_numpy(), table[column].to_numpy(), equal_nan=True), f"{name}.{column}"
         read = pd.read_csv(target / f"{name}.csv", keep_default_na=False)
         for column in table.select_dtypes("number"):
             assert (read[column].to_numpy(dtype=float) == table[column].to_numpy()).all(), "CSV keeps every digit"
