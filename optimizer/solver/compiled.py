@@ -68,6 +68,12 @@ def file_for(shape: Shape, data: Data) -> Path | None:
     return _file(_Key(shape, data))
 
 
+def lowered(shape: Shape, data: Data) -> dict[str, Any]:
+    """Every function of a shape as XLA is given it, for one device (jax.stages.Lowered)."""
+    lower = _lowering(_Key(shape._replace(devices=1), data), None)
+    return {name: lower(name) for name in _names(shape)}
+
+
 def forget() -> None:
     """Drop everything that is compiled."""
     _compile.cache_clear()
@@ -85,6 +91,10 @@ def parted(tree: Any) -> Any:
     return jax.tree.map(lambda _: PartitionSpec(), tree)
 
 
+def _names(shape: Shape) -> list[str]:
+    return [name for name in (*FUNCTIONS, "close") if shape.border or name != "add_border"]
+
+
 @cache
 def _compile(key: _Key) -> Compiled:
     shape = key.shape
@@ -94,15 +104,18 @@ def _compile(key: _Key) -> Compiled:
     return Compiled(_factor(built, shape, mesh), *(built[name] for name in Compiled._fields[1:-1]), partial(_place, mesh))
 
 
-def _names(shape: Shape) -> list[str]:
-    return [name for name in (*FUNCTIONS, "close") if shape.border or name != "add_border"]
-
-
 def _file(key: _Key) -> Path | None:
     return kept.path_of(key.shape, key.dtype.name, _names(key.shape), jax.tree.leaves(key.data)) if key.shape.devices == 1 else None
 
 
 def _built(key: _Key, names: list[str], mesh: Mesh | None) -> dict[str, Callable]:
+    lower = _lowering(key, mesh)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return dict(zip(names, pool.map(lambda name: lower(name).compile(), names), strict=True))
+
+
+def _lowering(key: _Key, mesh: Mesh | None) -> Callable[[str], Any]:
+    """Name of a function -> what XLA is given of it."""
     shape, data = key.shape, key.data
     alone = shape._replace(devices=1)
     number = jax.ShapeDtypeStruct((), key.dtype)
@@ -122,18 +135,17 @@ def _built(key: _Key, names: list[str], mesh: Mesh | None) -> dict[str, Callable
         "residuals": (state,), "advance": (state, result_of("residuals", state), factor, number),
     }  # fmt: skip
 
-    def build(name: str) -> Callable:
+    def lower(name: str) -> Any:
         if name == "close":
-            return jax.jit(partial(close, alone)).lower(*closing).compile()
+            return jax.jit(partial(close, alone)).lower(*closing)
         given = (data, *arguments[name])
         if mesh is None:
-            return jax.jit(partial(FUNCTIONS[name], shape)).lower(*given).compile()
+            return jax.jit(partial(FUNCTIONS[name], shape)).lower(*given)
         outcome = parted(result_of(name, *arguments[name]))
         shared = jax.shard_map(partial(FUNCTIONS[name], shape), mesh=mesh, in_specs=parted(given), out_specs=outcome, check_vma=False)
-        return jax.jit(shared).lower(*_on(mesh, given)).compile()
+        return jax.jit(shared).lower(*_on(mesh, given))
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return dict(zip(names, pool.map(build, names), strict=True))
+    return lower
 
 
 def _factor(built: dict[str, Callable], shape: Shape, mesh: Mesh | None) -> Callable:
