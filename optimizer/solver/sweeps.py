@@ -23,9 +23,8 @@ def sweep(shape: Shape, body: Callable[..., tuple[Any, Any, Any]], *parts: Any, 
     all devices. Leaves of `parts` start with the chunk. `heavy`: the body makes arrays larger than what it is given."""
     here = jax.tree.leaves(parts)[0].shape[0]
     groups = here // shape.chunks
-    if here == 1:
-        results, totals, least = body(*jax.tree.map(lambda a: a[0], parts))
-        results, totals, least = jax.tree.map(lambda a: a[None], (results, totals, least))
+    if here == 1:  # a batch of one: cutting the axis off and adding it again took 700 operations of the 6,800 of a small program
+        results, totals, least = jax.vmap(body)(*parts)
     elif shape.streaming < (1 if heavy else 2):
         results, totals, least = jax.vmap(body)(*parts)
         totals = jax.tree.map(lambda a: a.reshape(groups, shape.chunks, *a.shape[1:]).sum(1), totals)
