@@ -13,6 +13,7 @@ holds a proximal term that the conditions do not, so every solve is repeated on 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,12 +23,12 @@ import jax.numpy as jnp
 from optimizer.solver.compiled import compile_for
 from optimizer.solver.interior_point import interior_point
 from optimizer.solver.layout import Layout
-from optimizer.solver.newton import Local, aims_nothing, everywhere, expand, residuals, right_hand_side, step, to_boundary
+from optimizer.solver.newton import Local, aims_nothing, expand, residuals, right_hand_side, step, to_boundary
 from optimizer.solver.operators import apply, transpose
+from optimizer.solver.products import products_of, taken_apart
 from optimizer.solver.refinement import refine, room_for
 from optimizer.solver.structure import Array, Both, Data, Part, Point, Shape, State
 from optimizer.solver.substitution import Factor
-from optimizer.solver.targets import aimed
 
 ROW_TOLERANCE, OWN_TOLERANCE = 1e-12, 1e-13
 LEFT = 1e-11  # of a linear solve, relative to its right-hand side
@@ -69,7 +70,7 @@ def central_point(layout: Layout, barrier: float) -> Central:
     for _ in range(MOST_STEPS):
         res = k.residuals(data, state)
         factor = k.factor(data, res.theta, res.mu)
-        spread, error = float(_spread(shape, data, state, goal)), max(float(res.primal_error), float(res.dual_error))
+        spread, error = float(_spread(shape, state, goal)), max(float(res.primal_error), float(res.dual_error))
         if spread < CENTRED and error < CENTRED:
             return Central(state, factor, barrier, spread, error)
         state = _centred(shape, data, state, res.local, factor, goal)
@@ -82,21 +83,29 @@ def central_point(layout: Layout, barrier: float) -> Central:
 @partial(jax.jit, static_argnums=0)
 def _centred(shape: Shape, data: Data, s: State, local: Both, f: Factor, mu: Array) -> State:
     """A Newton step towards equal products."""
-    targets, _, _ = everywhere(shape, data, lambda t, at: (aimed(lambda product: mu / product - 1.0, t, at), None, None), s)
+    at = products_of(shape, s)
+    targets = relative(at, lambda product: mu / product - 1.0)
     rhs = right_hand_side(shape, data, s, local, targets)
     solved, _ = refine(shape, data, f, rhs, ROW_TOLERANCE, OWN_TOLERANCE, room_for(shape, data))
     d = expand(shape, data, s, local, targets, solved)
     primal, dual = (jnp.where(to_boundary(fall) >= 1.0, 1.0, SHARE * to_boundary(fall)) for fall in (d.fall_primal, d.fall_dual))
-    return step(shape, data, s, d.move, primal, dual)
+    return step(shape, data, at, Both(s.cells.y, s.own.y), d.move, primal, dual)
+
+
+def relative(at: Both, f: Callable[[Array], Array]) -> Both:
+    """f of the products, of nodes and of none; zero where there is no variable or no bound."""
+
+    def of(v: Array, z: Array) -> Array:
+        product = v * z
+        return jnp.where(product > 0, f(jnp.where(product > 0, product, 1.0)), 0.0)
+
+    return _each(lambda here: jax.tree.map(of, *here), at)
 
 
 @partial(jax.jit, static_argnums=0)
-def _spread(shape: Shape, data: Data, s: State, mu: Array) -> Array:
-    def farthest(t: Any, at: Point) -> tuple[None, None, Array]:
-        off = aimed(lambda product: -jnp.abs(product / mu - 1.0), t, at)
-        return None, None, jnp.min(jnp.stack([jnp.min(a, initial=0.0) for a in jax.tree.leaves(off)]))
-
-    return -everywhere(shape, data, farthest, s)[2]
+def _spread(shape: Shape, s: State, mu: Array) -> Array:
+    off = relative(products_of(shape, s), lambda product: jnp.abs(product / mu - 1.0))
+    return jnp.max(jnp.stack([jnp.max(a, initial=0.0) for a in jax.tree.leaves(off)]))
 
 
 # linear systems -------------------------------------------------------------------------------------------------------------------
@@ -170,7 +179,8 @@ def _solved(shape: Shape, data: Data, s: State, f: Factor, at: Both, gaps: Gaps)
 
     def absolute(p: Point, m: Any) -> Point:
         times = partial(jax.tree.map, jnp.multiply)
-        return Point(times(p.v, m.q), times(p.w, m.qw), times(p.zl, m.sl), times(p.zu, m.su), m.dy)
+        (q, qw), (sl, su) = taken_apart(shape, m.primal), taken_apart(shape, m.dual)
+        return Point(times(p.v, q), times(p.w, qw), times(p.zl, sl), times(p.zu, su), m.dy)
 
     return _each(absolute, s, move)
 

@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 
 from optimizer.solver.newton import Direction, Move, Residual, expand, right_hand_side, step, to_boundary
+from optimizer.solver.products import products_of
 from optimizer.solver.refinement import Krylov, refine, room_for
 from optimizer.solver.structure import Array, Both, Data, Shape, State
 from optimizer.solver.substitution import Factor
 from optimizer.solver.sweeps import agreed
-from optimizer.solver.targets import affine_targets, centrality_targets, longest_mix, mehrotra_targets, mixed, step_lengths
+from optimizer.solver.targets import aim_of, centring, longest_mix, mixed, step_lengths, targets_of
 
 # A corrector costs a fifth of a factorisation. On the flagship two took 40 iterations and 24.4 s, three 37 and 24.4 s, eight 37-39 and
 # 28-30 s.
@@ -61,23 +62,17 @@ def advance(shape: Shape, data: Data, s: State, res: Residual, f: Factor, least_
     """The next point; least_mu is where mu need not go below."""
     dtype = data.u_value.dtype
     mu, primal_error, dual_size = agreed(shape, (res.mu, res.primal_error, res.dual_size))
-    bolder, one_ = jnp.asarray(BOLDER, dtype), jnp.ones((), dtype)
+    one_ = jnp.ones((), dtype)
     own_residual = jnp.clip(1e-4 * mu, reachable(OWN_RESIDUAL, dtype), reachable(OWN_RESIDUAL_EARLY, dtype))
     own_residual = jnp.maximum(own_residual, 1e-2 * dual_size)
     usable = jnp.maximum(reachable(UNUSABLE, dtype, 1e3), 0.1 * primal_error)
 
-    def aims_of(c: Search) -> tuple[Both, Array]:
-        return jax.lax.switch(
-            jnp.minimum(c.stage, 2),
-            (
-                lambda: (affine_targets(shape, data), c.sigma),
-                lambda: mehrotra_targets(shape, data, s, c.best, mu, least_mu),
-                lambda: (centrality_targets(shape, data, s, c.best, c.sigma * mu, bolder, 1.0 + c.failures), c.sigma),
-            ),
-        )
+    at = products_of(shape, s)
 
     def one(c: Search) -> Search:
-        targets, sigma = aims_of(c)
+        sigma = jax.lax.cond(c.stage == 1, lambda: centring(shape, data, at, c.best, mu, least_mu), lambda: c.sigma)
+        aim = aim_of(c.stage, c.best, sigma * mu, BOLDER, (1 + c.failures).astype(dtype))
+        targets = targets_of(shape, data, at, c.best.move, aim)
         rhs = right_hand_side(shape, data, s, res.local, targets)
         tolerance = jnp.where(c.stage == 0, *(reachable(r, dtype) for r in (AFFINE_RESIDUAL, RESIDUAL)))
         solved, room = refine(shape, data, f, rhs, tolerance, own_residual, c.room)
@@ -106,12 +101,12 @@ def advance(shape: Shape, data: Data, s: State, res: Residual, f: Factor, least_
 
     zero = jnp.zeros((), int)
     number = jnp.zeros((), dtype)
-    start = Search(zero, nothing(shape, data, s), number, zero, zero, zero, jnp.asarray(False), room_for(shape, data))
+    start = Search(zero, nothing(data, at, s), number, zero, zero, zero, jnp.asarray(False), room_for(shape, data))
     found = jax.lax.while_loop(lambda c: ~c.ended, one, start)
     best = found.best
-    p, d = agreed(shape, step_lengths(shape, data, s, best))
+    p, d = agreed(shape, step_lengths(shape, data, at, best))
     taken = jnp.isfinite(p + d) & (best.error < usable)
-    moved = step(shape, data, s, best.move, p, d)
+    moved = step(shape, data, at, Both(s.cells.y, s.own.y), best.move, p, d)
     return moved._replace(own=agreed(shape, moved.own)), Report(taken, p, d, found.sigma, found.correctors, found.rounds, best.error)
 
 
@@ -119,9 +114,9 @@ def reachable(tolerance: float, dtype: Any, roundings: float = 32.0) -> float:
     return max(tolerance, roundings * float(jnp.finfo(dtype).eps))
 
 
-def nothing(shape: Shape, data: Data, s: State) -> Direction:
+def nothing(data: Data, at: Both, s: State) -> Direction:
     """A direction of the right form."""
-    none = jax.tree.map(jnp.zeros_like, s)
-    moves = (Move(p.v, p.w, p.zl, p.zu, p.y) for p in (none.cells, none.own))
+    none = jax.tree.map(jnp.zeros_like, (at.cells.value, at.own.value))
+    moves = (Move(a, a, jnp.zeros_like(y)) for a, y in zip(none, (s.cells.y, s.own.y), strict=True))
     zero = jnp.zeros((), data.u_value.dtype)
     return Direction(Both(*moves), zero, zero, zero)

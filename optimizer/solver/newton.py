@@ -16,6 +16,7 @@ What is said of columns is said once, for those of a chunk of nodes (trees: `Par
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -34,6 +35,7 @@ from optimizer.solver.operators import (
     transpose_of_chunk,
     transpose_own,
 )
+from optimizer.solver.products import Products, end_to_end, taken_apart
 from optimizer.solver.refinement import Solved
 from optimizer.solver.structure import Array, Both, Cells, Data, Part, Point, Shape, State, Terms, split_own
 from optimizer.solver.sweeps import sweep
@@ -72,29 +74,21 @@ class Residual(NamedTuple):
         return Both(self.local.cells.theta, self.local.own.theta)
 
 
-class Targets(NamedTuple):
-    """Of the products, in units of the present ones, of nodes or of none; zero where there is no variable or no bound."""
-
-    lower: Any
-    upper: Any
-
-
 def aims_nothing(shape: Shape, data: Data) -> Both:
     """Targets of products that stay."""
 
-    def one(t: Terms) -> tuple[Targets, None, None]:
-        return Targets(*(jax.tree.map(lambda m: jnp.zeros(m.shape, data.u_value.dtype), on) for on in (t.active, t.bounded))), None, None
+    def one(t: Terms) -> tuple[Any, None, None]:
+        kinds = (jax.tree.map(lambda m: jnp.zeros(m.shape, data.u_value.dtype), on) for on in (t.active, t.bounded))
+        return end_to_end(shape, *kinds), None, None
 
     return everywhere(shape, data, one)[0]
 
 
 class Move(NamedTuple):
-    """A direction relative to the point, of nodes or of none; dy is absolute."""
+    """A direction relative to the point, of nodes or of none, as `Products` are laid out; dy is absolute."""
 
-    q: Any
-    qw: Any
-    sl: Any
-    su: Any
+    primal: Any  # q, then qw
+    dual: Any  # sl, then su
     dy: Array
 
 
@@ -199,23 +193,23 @@ def of_columns(v: Array, zl: Array, cost: Array, dual: Array) -> list[Array]:
     return reduced((jnp.add, jnp.add, jnp.maximum), (0.0, 0.0, 0.0), (v * zl, cost * v, jnp.abs(dual)))
 
 
-def aims(local: Local, targets: Targets) -> Any:
+def aims(shape: Shape, local: Local, targets: Any) -> Any:
     """g: the move of every column while prices rest."""
     return jax.tree.map(
-        lambda al, au, sl, su, e: sl * al - su * au - e, targets.lower, targets.upper, local.share_lower, local.share_upper, local.e
+        lambda al, au, sl, su, e: sl * al - su * au - e, *taken_apart(shape, targets), local.share_lower, local.share_upper, local.e
     )
 
 
 def right_hand_side(shape: Shape, data: Data, s: State, local: Both, targets: Both) -> Both:
-    """rp - A (v g)."""
-    own_columns = s.own.v * aims(local.own, targets.own)
+    """rp - A (v g); targets of the products, in units of the present ones, as `Products` are laid out, zero where there is none."""
+    own_columns = s.own.v * aims(shape, local.own, targets.own)
     held, o_own = split_outputs(shape, outputs(shape, data, split_own(shape, own_columns).z))
 
-    def body(c: Cells, p: Point, here: Local, t: Targets) -> tuple[Any, Array, None]:
-        product, slots = apply_of_chunk(shape, data, c, mul(p.v, aims(here, t)), held)
+    def body(c: Cells, v: Part, here: Local, t: Any) -> tuple[Any, Array, None]:
+        product, slots = apply_of_chunk(shape, data, c, mul(v, aims(shape, here, t)), held)
         return here.primal - product, slots_total(shape, c, slots), None
 
-    rhs, slots, _ = sweep(shape, body, data.cells, s.cells, local.cells, targets.cells)
+    rhs, slots, _ = sweep(shape, body, data.cells, s.cells.v, local.cells, targets.cells)
     return Both(rhs, local.own.primal - apply_own(shape, data, own_columns, o_own, slots))
 
 
@@ -224,16 +218,16 @@ def expand(shape: Shape, data: Data, s: State, local: Both, targets: Both, solve
     y_own, link = active_own(shape, data, solved.y.own)
     z = slice(0, shape.acquisitions)
 
-    def body(c: Cells, here: Local, t: Targets, y: Array) -> tuple[Any, None, Any]:
+    def body(c: Cells, here: Local, t: Any, y: Array) -> tuple[Any, None, Any]:
         active = y * c.terms.row_active
         aty = transpose_of_chunk(shape, data, c, active, link)
-        q = jax.tree.map(lambda k, a, g: k * a + g, here.k, aty, aims(here, t))
+        q = jax.tree.map(lambda k, a, g: k * a + g, here.k, aty, aims(shape, here, t))
         move = move_of(shape, here, t, q, y)
         return (move, held_prices_of_chunk(shape, c, active)), None, rises(move)
 
     (cells, seen), _, least = sweep(shape, body, data.cells, local.cells, targets.cells, solved.y.cells)
     aty = transpose_own(shape, data, row_outputs(shape, data, seen, y_own))
-    g = aims(local.own, targets.own)
+    g = aims(shape, local.own, targets.own)
     real = data.own.active[z]
     q = (local.own.k * aty + g).at[z].set(jnp.where(real, solved.z / jnp.where(real, s.own.v[z], 1.0) + g[z], 0.0))
     own = move_of(shape, local.own, targets.own, q, solved.y.own)
@@ -241,26 +235,25 @@ def expand(shape: Shape, data: Data, s: State, local: Both, targets: Both, solve
     return Direction(Both(cells, own), primal, dual, solved.error / (1.0 + data.rhs_size))
 
 
-def move_of(shape: Shape, here: Local, t: Targets, q: Any, dy: Array) -> Move:
-    qw = above(shape, lambda width, ratio, q: width - ratio * q, here.width, here.ratio, q)
-    su = above(shape, jnp.subtract, t.upper, qw)
-    return Move(q, qw, jax.tree.map(jnp.subtract, t.lower, q), su, dy)
+def move_of(shape: Shape, here: Local, t: Any, q: Any, dy: Array) -> Move:
+    primal = end_to_end(shape, q, above(shape, lambda width, ratio, q: width - ratio * q, here.width, here.ratio, q))
+    return Move(primal, jax.tree.map(jnp.subtract, t, primal), dy)
 
 
-def smallest(*trees: Any) -> Array:
-    """Of all entries of the trees, at most 0."""
-    return jnp.min(jnp.stack([jnp.min(a, initial=0.0) for a in jax.tree.leaves(trees)]))
+def smallest(tree: Any) -> Array:
+    """Of all entries of the tree, at most 0."""
+    return reduce(jnp.minimum, [jnp.min(a, initial=0.0) for a in jax.tree.leaves(tree)])
 
 
 def rises(m: Move) -> tuple[Array, Array]:
     """The least relative change, of the primal and of the dual part (inactive entries do not change)."""
-    return smallest(m.q, m.qw), smallest(m.sl, m.su)
+    return smallest(m.primal), smallest(m.dual)
 
 
-def step(shape: Shape, data: Data, s: State, move: Both, primal: Array, dual: Array) -> State:
-    """Move, keeping every active variable strictly positive."""
+def step(shape: Shape, data: Data, at: Both, y: Both, move: Both, primal: Array, dual: Array) -> State:
+    """Move from the products `at` and the prices y of the rows, keeping every active variable strictly positive."""
 
-    def one(t: Terms, p: Point, m: Move) -> tuple[Point, None, None]:
+    def one(t: Terms, here: Products, y: Array, m: Move) -> tuple[Point, None, None]:
         def go(a: Array, rise: Array) -> Array:
             floor = 1e-3 * jnp.finfo(a.dtype).tiny ** 0.5
             return a * jnp.maximum(1.0 + primal * rise, 1e-14) + floor
@@ -268,7 +261,8 @@ def step(shape: Shape, data: Data, s: State, move: Both, primal: Array, dual: Ar
         def go_dual(a: Array, rise: Array) -> Array:
             return a * jnp.maximum(1.0 + dual * rise, 1e-14)
 
-        v, w = jax.tree.map(go, p.v, m.q), jax.tree.map(go, p.w, m.qw)
-        return Point(v, w, jax.tree.map(go_dual, p.zl, m.sl), jax.tree.map(go_dual, p.zu, m.su), p.y + dual * m.dy), None, None
+        v, w = taken_apart(shape, jax.tree.map(go, here.value, m.primal))
+        zl, zu = taken_apart(shape, jax.tree.map(go_dual, here.price, m.dual))
+        return Point(v, w, zl, zu, y + dual * m.dy), None, None
 
-    return everywhere(shape, data, one, s, move)[0]
+    return everywhere(shape, data, one, at, y, move)[0]

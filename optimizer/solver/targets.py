@@ -3,14 +3,15 @@ relative quantities: a product after a step is v zl (1 + p q) (1 + d sl)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from functools import partial, reduce
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from optimizer.solver.newton import Direction, Move, Targets, everywhere, reduced, to_boundary
-from optimizer.solver.structure import Array, Both, Data, Point, Shape, State, Terms
+from optimizer.solver.newton import Direction, Move, everywhere, reduced, to_boundary
+from optimizer.solver.products import Products
+from optimizer.solver.structure import Array, Both, Data, Shape, Terms
 
 WEIGHTS = 6
 # The most that a step asks of centring. The affine step of a large program is short however well the point is centred, because a few
@@ -23,72 +24,66 @@ SHORTEST = 0.9  # share of the way to the boundary
 LONGEST = 0.9999
 
 
-def affine_targets(shape: Shape, data: Data) -> Both:
-    """Products driven to zero."""
-    dtype = data.u_value.dtype
+class Aim(NamedTuple):
+    """Numbers of one formula for every stage: products end up at  product + change,
 
-    def one(t: Terms) -> tuple[Targets, None, None]:
-        lower, upper = (jax.tree.map(lambda m: -m.astype(dtype), on) for on in (t.active, t.bounded))
-        return Targets(lower, upper), None, None
+        change = product (rise + dual rise - begun - curvature) + pull,    pull = pulls max(clip(after, low, high) - kept after, -most)
 
-    return everywhere(shape, data, one)[0]
+    where `after` is the product after the steps, and curvature rise * dual rise within +-bend: relative to the direction at hand, whose
+    rises sum to its own target (-1 of the affine one).
+    """
+
+    begun: Array  # 1 while there is no direction
+    bend: Array
+    low: Array
+    high: Array
+    kept: Array  # 1 where products inside [low, high] are left alone, 0 where all are pulled to `low`
+    most: Array
+    pulls: Array
+    step_primal: Array
+    step_dual: Array
 
 
-def aimed(f: Callable[..., Array], t: Terms, at: Point, *of_lower_and_upper: tuple[Any, Any]) -> Targets:
-    """f(present product, ...) where there is a variable or a bound."""
-    lowers, uppers = ([pair[k] for pair in of_lower_and_upper] for k in (0, 1))
+def aim_of(stage: Array, d: Direction, target_mu: Array, gain: float, pulls: Array) -> Aim:
+    """Stage 0 drives products to zero. Stage 1 centres, with the second-order term of the affine direction (Mehrotra). Later ones are
+    Gondzio's correctors: products at a bolder trial point are pulled into [0.1, 10] x target_mu; the pull down is capped. `pulls`: how
+    many times over."""
+    zeroth, first, later = ((stage == k).astype(target_mu.dtype) for k in (0, 1, jnp.maximum(stage, 2)))
+    return Aim(
+        zeroth, MOST_CURVATURE * first, (first + 0.1 * later) * target_mu, (first + 10.0 * later) * target_mu, later,
+        10.0 * later * target_mu, first + later * pulls, *(jnp.minimum(p + gain * later, 1.0) for p in (d.step_primal, d.step_dual)),
+    )  # fmt: skip
 
-    def target(m: Array, v: Array, z: Array, *rest: Array) -> Array:
-        return jnp.where(m, f(jnp.where(m, v * z, 1.0), *rest), 0.0)
 
-    return Targets(jax.tree.map(target, t.active, at.v, at.zl, *lowers), jax.tree.map(target, t.bounded, at.w, at.zu, *uppers))
+def targets_of(shape: Shape, data: Data, at: Both, move: Both, aim: Aim) -> Both:
+    """Of all products, in units of the present ones; zero where there is no variable or no bound, that is where the product is zero."""
+
+    def target(v: Array, z: Array, a: Array, b: Array) -> Array:
+        product, curvature = v * z, jax.lax.clamp(-aim.bend, a * b, aim.bend)
+        after = product * ((1.0 + aim.step_primal * a) * (1.0 + aim.step_dual * b))
+        pull = aim.pulls * jnp.maximum(jax.lax.clamp(aim.low, after, aim.high) - aim.kept * after, -aim.most)
+        wished = a + b - aim.begun + pull / product - curvature
+        return jax.lax.select(product > 0, wished, jnp.zeros_like(wished))
+
+    def one(t: Terms, here: Products, m: Move) -> tuple[Any, None, None]:
+        return jax.tree.map(target, *here, m.primal, m.dual), None, None
+
+    return everywhere(shape, data, one, at, move)[0]
 
 
-def mehrotra_targets(shape: Shape, data: Data, s: State, d: Direction, mu: Array, least_mu: Array) -> tuple[Both, Array]:
-    """Centring by (mu_affine / mu)^3, at most MOST_CENTRING and not below least_mu (what the goal needs: going further only costs digits),
-    and the second-order term of the affine direction; also sigma."""
+def centring(shape: Shape, data: Data, at: Both, d: Direction, mu: Array, least_mu: Array) -> Array:
+    """Sigma: (mu_affine / mu)^3, at most MOST_CENTRING and not below least_mu (what the goal needs: going further only costs digits)."""
     p, q = d.step_primal, d.step_dual
-
-    def after(t: Terms, at: Point, m: Move) -> tuple[None, Array, None]:
-        return None, products_after(at, m, p, q), None
-
-    _, gap, _ = everywhere(shape, data, after, s, d.move)
-    ratio = jnp.clip(gap / data.count / mu, 0.0, 1.0)
-    sigma = jnp.maximum(jnp.minimum(ratio**3, MOST_CENTRING), jnp.clip(least_mu / mu, 1e-6, 0.5))
-
-    def one(t: Terms, at: Point, m: Move) -> tuple[Targets, None, None]:
-        def target(product: Array, a: Array, b: Array) -> Array:
-            return sigma * mu / product - 1.0 - jnp.clip(a * b, -MOST_CURVATURE, MOST_CURVATURE)
-
-        return aimed(target, t, at, (m.q, m.qw), (m.sl, m.su)), None, None
-
-    return everywhere(shape, data, one, s, d.move)[0], sigma
-
-
-def products_after(at: Point, m: Move, p: Array, q: Array) -> Array:
-    """Sum of the products after a step."""
 
     def total(v: Array, z: Array, a: Array, b: Array) -> Array:
         return jnp.sum(v * z * ((1.0 + p * a) * (1.0 + q * b)))
 
-    sums = jax.tree.map(total, at.v, at.zl, m.q, m.sl), jax.tree.map(total, at.w, at.zu, m.qw, m.su)
-    return sum(jax.tree.leaves(sums))
+    def after(t: Terms, here: Products, m: Move) -> tuple[None, Array, None]:
+        return None, sum(jax.tree.leaves(jax.tree.map(total, *here, m.primal, m.dual))), None
 
-
-def centrality_targets(shape: Shape, data: Data, s: State, d: Direction, target_mu: Array, gain: Array, pulls: Array) -> Both:
-    """Gondzio's corrector: products at a bolder trial point are pulled into [0.1, 10] x target_mu; the pull down is capped. `pulls`: how
-    many times over."""
-    p, q = jnp.minimum(d.step_primal + gain, 1.0), jnp.minimum(d.step_dual + gain, 1.0)
-
-    def correct(product: Array, a: Array, b: Array) -> Array:
-        after = product * ((1.0 + p * a) * (1.0 + q * b))
-        pull = jnp.clip(after, 0.1 * target_mu, 10.0 * target_mu) - after
-        return a + b + pulls * jnp.maximum(pull, -10.0 * target_mu) / product
-
-    def one(t: Terms, at: Point, m: Move) -> tuple[Targets, None, None]:
-        return aimed(correct, t, at, (m.q, m.qw), (m.sl, m.su)), None, None
-
-    return everywhere(shape, data, one, s, d.move)[0]
+    _, gap, _ = everywhere(shape, data, after, at, d.move)
+    ratio = jnp.clip(gap / data.count / mu, 0.0, 1.0)
+    return jnp.maximum(jnp.minimum(ratio**3, MOST_CENTRING), jnp.clip(least_mu / mu, 1e-6, 0.5))
 
 
 def longest_mix(shape: Shape, data: Data, base: Direction, trial: Direction) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
@@ -100,20 +95,23 @@ def longest_mix(shape: Shape, data: Data, base: Direction, trial: Direction) -> 
     low = base.step_primal * base.step_dual
     weights = low + (1.0 - low) * jnp.linspace(0.0, 1.0, WEIGHTS, dtype=low.dtype)
 
-    def least(bases: tuple, trials: tuple) -> Array:
-        found = jnp.zeros(WEIGHTS, low.dtype)
-        for a, b in zip(jax.tree.leaves(bases), jax.tree.leaves(trials), strict=True):
-            if a.size:
-                each = [between(a, b, weights[k]) for k in range(WEIGHTS)]
-                found = jnp.minimum(found, jnp.stack(reduced([jnp.minimum] * WEIGHTS, [0.0] * WEIGHTS, each)))
-        return found
+    def least(bases: Any, trials: Any) -> Array:
+        pairs = zip(jax.tree.leaves(bases), jax.tree.leaves(trials), strict=True)
+        return reduce(jnp.minimum, [least_of_mixes(a, b, weights) for a, b in pairs])
 
     def search(t: Terms, a: Move, b: Move) -> tuple[None, None, Any]:
-        return None, None, (least((a.q, a.qw), (b.q, b.qw)), least((a.sl, a.su), (b.sl, b.su)))
+        return None, None, (least(a.primal, b.primal), least(a.dual, b.dual))
 
     falls = [-x for x in everywhere(shape, data, search, base.move, trial.move)[2]]
     primal, dual = (jnp.argmin(jnp.maximum(x, 1.0)) for x in falls)
     return (weights[primal], weights[dual]), (falls[0][primal], falls[1][dual])
+
+
+@jax.jit
+def least_of_mixes(a: Array, b: Array, weights: Array) -> Array:
+    """The least entry of every mix, at most 0, in one pass. A function of its own, so that arrays of one shape share it."""
+    each = [between(a, b, weights[k]) for k in range(WEIGHTS)]
+    return jnp.stack(reduced([jnp.minimum] * WEIGHTS, [0.0] * WEIGHTS, each))
 
 
 def between(a: Array, b: Array, weight: Array) -> Array:
@@ -126,26 +124,27 @@ def mixed(shape: Shape, data: Data, base: Both, trial: Both, weights: tuple[Arra
     take = (primal > 0) | (dual > 0)
 
     def mix(t: Terms, a: Move, b: Move) -> tuple[Move, None, None]:
-        parts = zip(a, b, (primal, primal, dual, dual, dual), strict=True)
-        return Move(*(jax.tree.map(lambda x, y, w=w: jnp.where(take, between(x, y, w), x), x, y) for x, y, w in parts)), None, None
+        def chosen(x: Array, y: Array, w: Array) -> Array:
+            return jax.lax.select(take, between(x, y, w), x)
+
+        return Move(*(jax.tree.map(partial(chosen, w=w), x, y) for x, y, w in zip(a, b, (primal, dual, dual), strict=True))), None, None
 
     return everywhere(shape, data, mix, base, trial)[0]
 
 
-def step_lengths(shape: Shape, data: Data, s: State, d: Direction) -> tuple[Array, Array]:
+def step_lengths(shape: Shape, data: Data, at: Both, d: Direction) -> tuple[Array, Array]:
     """Mehrotra's step to the boundary: the variable that blocks keeps a product near the others', instead of landing on its bound.
 
     At least SHORTEST of the way, at most LONGEST.
     """
     p, q = d.step_primal, d.step_dual
 
-    def body(t: Terms, at: Point, m: Move) -> tuple[None, Array, Any]:
-        kinds = (at.v, at.zl, m.q, m.sl), (at.w, at.zu, m.qw, m.su)
-        found = [one for kind in kinds for one in zip(*(jax.tree.leaves(tree) for tree in kind), strict=True) if one[2].size]
+    def body(t: Terms, here: Products, m: Move) -> tuple[None, Array, Any]:
+        found = zip(*(jax.tree.leaves(tree) for tree in (*here, m.primal, m.dual)), strict=True)
         gaps, primal, dual = zip(*(after_step(*one, d, p, q) for one in found), strict=True)
-        return None, sum(gaps), (jnp.min(jnp.stack(primal)), jnp.min(jnp.stack(dual)))
+        return None, sum(gaps), (reduce(jnp.minimum, primal), reduce(jnp.minimum, dual))
 
-    _, gap, products = everywhere(shape, data, body, s, d.move)
+    _, gap, products = everywhere(shape, data, body, at, d.move)
     target = gap / data.count * (1.0 - SHORTEST)
 
     def length(fall: Array, product: Array) -> Array:
