@@ -12,6 +12,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from kernels.cells import diagonal_of
+from kernels.segments import taken
+
 BLOCK = 448
 
 
@@ -27,7 +30,7 @@ def blocked_factor(matrix: jax.Array, shifts: tuple[float, ...]) -> Blocked:
     """Factor [n, n] after Jacobi scaling; the first diagonal shift that does not fail is taken. If none succeeds, what is not finite is
     replaced by the identity: a preconditioner, which is all that the refinement needs."""
     n = matrix.shape[-1]
-    scale = jax.lax.rsqrt(jnp.maximum(jnp.diagonal(matrix), jnp.finfo(matrix.dtype).tiny))
+    scale = jax.lax.rsqrt(jnp.maximum(diagonal_of(matrix), jnp.finfo(matrix.dtype).tiny))
     scaled = matrix * scale[:, None] * scale[None]
     starts = block_starts(n)
 
@@ -49,7 +52,7 @@ def blocked_factor(matrix: jax.Array, shifts: tuple[float, ...]) -> Blocked:
     ladder = jnp.asarray(shifts, matrix.dtype)
     start = (jnp.asarray(0), jax.tree.map(lambda a: jnp.full(a.shape, jnp.nan, a.dtype), jax.eval_shape(attempt, ladder[0])))
     _, (inverse, below) = jax.lax.while_loop(
-        lambda c: (c[0] < len(shifts)) & failed(c[1]), lambda c: (c[0] + 1, attempt(ladder[c[0]])), start
+        lambda c: (c[0] < len(shifts)) & failed(c[1]), lambda c: (c[0] + 1, attempt(taken(ladder, c[0]))), start
     )
     inverse = tuple(jnp.where(jnp.isfinite(a), a, jnp.eye(a.shape[0], dtype=a.dtype)) for a in inverse)
     below = tuple(jnp.where(jnp.isfinite(a), a, 0.0) for a in below)

@@ -6,10 +6,13 @@ that all blocks of a node share (deferrable streams, side rows, linking slots).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from kernels.segments import taken
 
 
 def shifts_for(dtype: Any) -> tuple[float, ...]:
@@ -17,6 +20,22 @@ def shifts_for(dtype: Any) -> tuple[float, ...]:
     rounding = 4.5 * float(jnp.finfo(dtype).eps)
     return (*(s for s in (rounding * 10.0**k for k in (0, 1, 3, 5, 9)) if s < 1e-3), 1e-2)
 
+
+
+def diagonal_of(matrix: jax.Array) -> jax.Array:
+    """The diagonal of [..., n, n]."""
+    *lead, n, _ = matrix.shape
+    return matrix.reshape(*lead, n * n)[..., :: n + 1]
+
+
+def diagonal(entries: jax.Array, size: int) -> jax.Array:
+    """[..., m] on the first m places of the diagonal of [..., size, size]; zero elsewhere."""
+    *lead, m = entries.shape
+    if not m or not math.prod(lead):
+        return jnp.zeros((*lead, size, size), entries.dtype)
+    behind = size * size - (m - 1) * (size + 1) - 1
+    zero = jnp.zeros((), entries.dtype)
+    return jax.lax.pad(entries, zero, [(0, 0, 0)] * len(lead) + [(0, behind, size)]).reshape(*lead, size, size)
 
 
 def inverse_factor(matrix: jax.Array, regularisation: float) -> jax.Array:
@@ -28,22 +47,20 @@ def inverse_factor(matrix: jax.Array, regularisation: float) -> jax.Array:
     n = matrix.shape[-1]
     if n == 0:
         return matrix
-    scale = jax.lax.rsqrt(jnp.maximum(jnp.diagonal(matrix, axis1=-2, axis2=-1), jnp.finfo(matrix.dtype).tiny))
+    scale = jax.lax.rsqrt(jnp.maximum(diagonal_of(matrix), jnp.finfo(matrix.dtype).tiny))
     scaled = matrix * scale[..., :, None] * scale[..., None, :]
     eye = jnp.eye(n, dtype=matrix.dtype)
 
     shifts = jnp.asarray([regularisation, *shifts_for(matrix.dtype)], matrix.dtype)
 
-    def failed(factor: jax.Array) -> jax.Array:
-        return ~jnp.isfinite(factor).all(axis=(-2, -1), keepdims=True)
-
     def attempt(carry):  # one loop, so that the factorisation is compiled once and not per shift
-        k, factor = carry
-        again = jax.lax.linalg.cholesky(scaled + shifts[k] * eye, symmetrize_input=False)
-        return k + 1, jnp.where(failed(factor), again, factor)
+        k, factor, good = carry
+        again = jax.lax.linalg.cholesky(scaled + taken(shifts, k) * eye, symmetrize_input=False)
+        factor = jnp.where(good, factor, again)
+        return k + 1, factor, jnp.isfinite(factor).all(axis=(-2, -1), keepdims=True)
 
-    start = (jnp.asarray(0), jnp.full_like(scaled, jnp.nan))
-    _, factor = jax.lax.while_loop(lambda c: (c[0] < len(shifts)) & failed(c[1]).any(), attempt, start)
+    start = (jnp.zeros((), int), scaled, jnp.zeros((*scaled.shape[:-2], 1, 1), bool))
+    _, factor, _ = jax.lax.while_loop(lambda c: (c[0] < len(shifts)) & ~c[2].all(), attempt, start)
     factor = jnp.where(jnp.isfinite(factor), factor, eye)
     inverse = jax.lax.linalg.triangular_solve(factor, jnp.broadcast_to(eye, factor.shape), left_side=True, lower=True)
     return inverse * scale[..., None, :]

@@ -12,7 +12,17 @@ import jax.numpy as jnp
 
 def segment_sum(values: jax.Array, groups: jax.Array, count: int) -> jax.Array:
     """Sum `values` [P, ...] into [count, ...] by `groups` int[P]."""
-    return jax.ops.segment_sum(values, groups, count)
+    return summed(jnp.zeros((count, *values.shape[1:]), values.dtype), groups, values)
+
+
+def summed(onto: jax.Array, index: jax.Array, values: jax.Array) -> jax.Array:
+    """`values` added to the entries of `onto` that `index` names, in order."""
+    return onto.at[index].add(values, mode="drop", wrap_negative_indices=False)
+
+
+def taken(values: jax.Array, index: jax.Array) -> jax.Array:
+    """values[index]. Indices lie inside and are not negative: what turns negative ones around took four operations in five."""
+    return jnp.asarray(values).at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def exclusive_of_group(values: jax.Array, groups: jax.Array, other: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -23,11 +33,11 @@ def exclusive_of_group(values: jax.Array, groups: jax.Array, other: jax.Array) -
     other member is at most half of the total, and there the subtraction costs one bit.
     """
     count = other.shape[0]
-    largest = jnp.maximum(jax.ops.segment_max(values, groups, count), 0.0)
-    is_largest = values == largest[groups]
+    largest = jnp.zeros((count, *values.shape[1:]), values.dtype).at[groups].max(values, mode="drop", wrap_negative_indices=False)
+    is_largest = values == taken(largest, groups)
     ties = segment_sum(is_largest.astype(values.dtype), groups, count)
-    rest = segment_sum(jnp.where(is_largest, 0.0, values), groups, count) + other
+    rest = segment_sum(values * ~is_largest, groups, count) + other
     total = rest + ties * largest
     without_largest = rest + (ties - 1.0) * largest
-    without = jnp.where(is_largest, without_largest[groups], total[groups] - values)
+    without = jax.lax.select(is_largest, taken(without_largest, groups), taken(total, groups) - values)
     return total, without

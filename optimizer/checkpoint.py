@@ -241,5 +241,5 @@ def _state_like(layout: Layout) -> Any:
     from optimizer.solver.start import lift
     from optimizer.solver.structure import Both
 
-    rows = Both(layout.data.cells.terms.rhs, layout.data.own.rhs)
-    return jax.eval_shape(partial(lift, layout.shape._replace(devices=1)), layout.data, rows, rows)
+    rows = jax.tree.map(lambda a: jax.ShapeDtypeStruct((2, *a.shape), a.dtype), Both(layout.data.cells.terms.rhs, layout.data.own.rhs))
+    return jax.eval_shape(partial(lift, layout.shape._replace(devices=1)), layout.data, rows)

@@ -63,40 +63,42 @@ def advance(shape: Shape, data: Data, s: State, res: Residual, f: Factor, least_
     dtype = data.u_value.dtype
     mu, primal_error, dual_size = agreed(shape, (res.mu, res.primal_error, res.dual_size))
     one_ = jnp.ones((), dtype)
-    own_residual = jnp.clip(1e-4 * mu, reachable(OWN_RESIDUAL, dtype), reachable(OWN_RESIDUAL_EARLY, dtype))
+    own_residual = jax.lax.clamp(reachable(OWN_RESIDUAL, dtype), 1e-4 * mu, reachable(OWN_RESIDUAL_EARLY, dtype))
     own_residual = jnp.maximum(own_residual, 1e-2 * dual_size)
     usable = jnp.maximum(reachable(UNUSABLE, dtype, 1e3), 0.1 * primal_error)
 
     at = products_of(shape, s)
 
     def one(c: Search) -> Search:
-        sigma = jax.lax.cond(c.stage == 1, lambda: centring(shape, data, at, c.best, mu, least_mu), lambda: c.sigma)
-        aim = aim_of(c.stage, c.best, sigma * mu, BOLDER, (1 + c.failures).astype(dtype))
+        begun, correcting = c.stage > 0, c.stage > 1
+        before = c.best.step_primal, c.best.step_dual
+        sigma = jax.lax.cond(c.stage == 1, lambda: centring(shape, data, at, c.best.move, before, mu, least_mu), lambda: c.sigma)
+        aim = aim_of(c.stage, before, sigma * mu, BOLDER, (1 + c.failures).astype(dtype))
         targets = targets_of(shape, data, at, c.best.move, aim)
         rhs = right_hand_side(shape, data, s, res.local, targets)
-        tolerance = jnp.where(c.stage == 0, *(reachable(r, dtype) for r in (AFFINE_RESIDUAL, RESIDUAL)))
+        tolerance = jax.lax.select(begun, *(jnp.asarray(reachable(r, dtype), dtype) for r in (RESIDUAL, AFFINE_RESIDUAL)))
         solved, room = refine(shape, data, f, rhs, tolerance, own_residual, c.room)
         trial = expand(shape, data, s, res.local, targets, solved)
         primal, dual, error = agreed(shape, (trial.fall_primal, trial.fall_dual, trial.error))
         trial = trial._replace(fall_primal=primal, fall_dual=dual, error=error)
-        correcting = c.stage > 1
         good = ~correcting | (trial.error < usable)
         weights, falls = jax.lax.cond(
             correcting & good,
-            lambda: longest_mix(shape, data, c.best, trial),
+            lambda: longest_mix(shape, data, c.best.move, trial.move, before),
             lambda: ((one_, one_), (trial.fall_primal, trial.fall_dual)),
         )
         falls = agreed(shape, falls)
         steps = [to_boundary(fall) for fall in falls]
-        longer = (steps[0] >= c.best.step_primal + LEAST_GAIN) | (steps[1] >= c.best.step_dual + LEAST_GAIN)
+        longer = (steps[0] >= before[0] + LEAST_GAIN) | (steps[1] >= before[1] + LEAST_GAIN)
         better = ~correcting | (good & longer)
-        weights = jax.tree.map(lambda w: jnp.where(better, w, 0.0), weights)
-        fall_primal, fall_dual = (jnp.where(better, a, b) for a, b in zip(falls, (c.best.fall_primal, c.best.fall_dual), strict=True))
-        error = jnp.where(correcting, jnp.where(better, jnp.maximum(trial.error, c.best.error), c.best.error), trial.error)
+        weights = jax.tree.map(lambda w: w * better, weights)
+        worse = jax.lax.select(correcting, jnp.maximum(trial.error, c.best.error), trial.error)
+        now, then = (*falls, worse), (c.best.fall_primal, c.best.fall_dual, c.best.error)
+        fall_primal, fall_dual, error = (jax.lax.select(better, a, b) for a, b in zip(now, then, strict=True))
         best = Direction(mixed(shape, data, c.best.move, trial.move, weights), fall_primal, fall_dual, error)
         failures = c.failures + (correcting & ~longer)
         long = jnp.minimum(best.step_primal, best.step_dual) > LONG_ENOUGH
-        ended = ~good | (failures > FAILURES) | ((c.stage > 0) & long) | (c.stage + 1 >= 2 + CORRECTORS)
+        ended = ~good | (failures > FAILURES) | (begun & long) | (c.stage + 1 >= 2 + CORRECTORS)
         return Search(c.stage + 1, best, sigma, c.correctors + (correcting & better), failures, c.rounds + solved.rounds, ended, room)
 
     zero = jnp.zeros((), int)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from kernels.cells import inverse_factor
+from kernels.cells import diagonal, inverse_factor
 from optimizer.solver.operators import apply, dot_of_chunk, transpose
 from optimizer.solver.structure import Array, Both, Data, Shape, node_first, node_last, split_own
 from optimizer.solver.substitution import Border, Factor, border_mask, inner_of, solve_rest
@@ -41,6 +41,6 @@ def add_border(shape: Shape, data: Data, f: Factor) -> Factor:
 
     index = jnp.arange(shape.border)
     matrix = jax.lax.map(lambda i: jax.lax.map(lambda j: entry(i, j), index), index)
-    matrix = matrix.at[index, index].add((data.border_row >= size).astype(dtype))
+    matrix = matrix + diagonal((data.border_row >= size).astype(dtype), shape.border)
     by_chunk = [Both(jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), t.cells), t.own) for t in (rest, solved)]
     return f._replace(border=Border(*by_chunk, solved_z, inverse_factor(matrix, 0.0)))

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from kernels.blocked import Blocked, blocked_factor
-from kernels.cells import inverse_factor, shifts_for
-from kernels.segments import segment_sum
+from kernels.cells import diagonal, diagonal_of, inverse_factor, shifts_for
+from kernels.segments import segment_sum, summed, taken
 from optimizer.solver.operators import outputs_transpose
 from optimizer.solver.structure import Array, Data, Shape, split_own, split_own_rows
 from optimizer.solver.sweeps import gathered
@@ -52,10 +52,9 @@ def factor_links(shape: Shape, data: Data, theta_own: Array, corner: Array, with
     kinds, active = split_own(shape, theta_own), split_own_rows(shape, data.own.row_active)[1].astype(dtype)
     at = jnp.minimum(data.link_scenario, shape.scenarios) * count + data.link_position
     kept = shape.scenarios * count
-    diagonal = jnp.zeros(size, dtype).at[at].add((kinds.l + kinds.h) * active)[:kept].reshape(shape.scenarios, count)
-    real = jnp.zeros(size, dtype).at[at].add(active)[:kept].reshape(shape.scenarios, count)
-    index = jnp.arange(count)
-    matrix = matrix.at[:, index, index].add(diagonal + (1.0 - jnp.minimum(real, 1.0)))
+    slack = summed(jnp.zeros(size, dtype), at, (kinds.l + kinds.h) * active)[:kept].reshape(shape.scenarios, count)
+    real = summed(jnp.zeros(size, dtype), at, active)[:kept].reshape(shape.scenarios, count)
+    matrix = matrix + diagonal(slack + (1.0 - jnp.minimum(real, 1.0)), count)
     inverse = inverse_factor(matrix, REGULARISATION)
     # Held outputs enter their rows with a minus sign, a linking row's own output with a plus. The nodes used the plus, so the linking
     # rows' unit carries the minus: only the relative sign matters in R' N0^-1 R.
@@ -78,11 +77,10 @@ def close(shape: Shape, data: Data, theta_own: Array, state_schur: Array, link_o
             matrix = matrix + linked.T @ linked
         active = data.own.active[: shape.acquisitions]
         matrix = matrix * active[:, None] * active[None]
-        index = jnp.arange(shape.acquisitions)
         own = jnp.where(kinds.z > 0, 1.0 / jnp.where(kinds.z > 0, kinds.z, 1.0), 1.0)
-        inner = blocked_factor(matrix.at[index, index].add(own), (REGULARISATION, *shifts_for(dtype)))
+        inner = blocked_factor(matrix + diagonal(own, shape.acquisitions), (REGULARISATION, *shifts_for(dtype)))
         return Coupling(inner, (), jnp.zeros((0, 0), dtype), limit)
-    entries = segment_sum(data.gram_value * kinds.z[data.gram_col], data.gram_target, size * size + 1)
+    entries = segment_sum(data.gram_value * taken(kinds.z, data.gram_col), data.gram_target, size * size + 1)
     gram = entries[: size * size].reshape(size, size)
     if shape.scenarios:
         whole = jnp.zeros((size, size), dtype)
@@ -96,15 +94,16 @@ def close(shape: Shape, data: Data, theta_own: Array, state_schur: Array, link_o
     else:
         left = (*lower_root(state_schur), jnp.sqrt(limit_inverse))
         middle = apply_left_transposed(shape, left[0], left[2], apply_left_transposed(shape, left[0], left[2], gram).T)
-    index = jnp.arange(size)
-    return Coupling(blocked_factor(middle.at[index, index].add(1.0), (0.0, *shifts_for(dtype))), left, gram, limit)
+    return Coupling(blocked_factor(middle + diagonal(jnp.ones(size, dtype), size), (0.0, *shifts_for(dtype))), left, gram, limit)
 
 
 def between_acquisitions(shape: Shape, data: Data, state_schur: Array, limit_inverse: Array) -> Array:
     """[Z, Z] U' S U of held outputs and limits."""
     h, pools, held = data.holdings, shape.pools, shape.pools + shape.sides
     if not shape.members:
-        dense = jnp.zeros((shape.outputs, shape.acquisitions), state_schur.dtype).at[data.u_row, data.u_col].add(data.u_value)
+        dense = jnp.zeros((shape.outputs, shape.acquisitions), state_schur.dtype).at[data.u_row, data.u_col].add(
+            data.u_value, mode="drop", wrap_negative_indices=False
+        )
         by_state = dense[: shape.states * held].reshape(shape.states, held, shape.acquisitions)
         matrix = jnp.einsum("qgz,qgy->zy", by_state, state_schur @ by_state)
         limits = dense[shape.states * held :][: shape.limits]
@@ -123,8 +122,8 @@ def between_acquisitions(shape: Shape, data: Data, state_schur: Array, limit_inv
 
 def lower_root(matrix: Array) -> tuple[Array, Array]:
     """L with L L' close to a positive semidefinite matrix [..., n, n], and L^-1; rows without any entry stay zero in both."""
-    diagonal = jnp.diagonal(matrix, axis1=-2, axis2=-1)
-    scale = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1.0)), 0.0)
+    own = diagonal_of(matrix)
+    scale = jnp.where(own > 0, jax.lax.rsqrt(jnp.where(own > 0, own, 1.0)), 0.0)
     eye = jnp.eye(matrix.shape[-1], dtype=matrix.dtype)
     scaled = matrix * scale[..., :, None] * scale[..., None, :] + (1.0 - (scale > 0))[..., None, :] * eye
     shifts = shifts_for(matrix.dtype)
@@ -134,7 +133,7 @@ def lower_root(matrix: Array) -> tuple[Array, Array]:
     again = jax.lax.cond(failed.any(), lambda: jax.lax.linalg.cholesky(more, symmetrize_input=False), lambda: factor)
     factor = jnp.where(failed, jnp.where(jnp.isfinite(again), again, eye), factor)
     inverse = jax.lax.linalg.triangular_solve(factor, jnp.broadcast_to(eye, factor.shape), left_side=True, lower=True)
-    root = jnp.where(scale > 0, jnp.sqrt(jnp.where(diagonal > 0, diagonal, 0.0)), 0.0)
+    root = jnp.where(scale > 0, jnp.sqrt(jnp.maximum(own, 0.0)), 0.0)
     return factor * root[..., :, None], inverse * scale[..., None, :]
 
 

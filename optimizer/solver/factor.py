@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kernels.cells import inverse_factor, schur
-from kernels.segments import exclusive_of_group, segment_sum
+from kernels.cells import diagonal, inverse_factor, schur
+from kernels.segments import exclusive_of_group, segment_sum, taken
 from optimizer.solver.coupling import REGULARISATION, factor_links
 from optimizer.solver.operators import by_state, pair_coefficient
 from optimizer.solver.structure import Array, Both, Cells, Data, Part, Rest, Shape, joined, split_rest, split_rows
@@ -78,42 +78,43 @@ def eliminate(shape: Shape, data: Data, c: Cells, theta: Part) -> tuple[Eliminat
 
     # coupling E of every reduced row with the pools, [n, B, J, G]
     row = jnp.minimum(data.pair_stream, streams)
-    flat = jnp.zeros(((streams + 1) * shape.pools, shape.blocks, shape.lanes), c.a.dtype)
-    flat = flat.at[row * shape.pools + data.pair_pool].add(a * coefficient * theta.x)
+    flat = segment_sum(a * coefficient * theta.x, row * shape.pools + data.pair_pool, (streams + 1) * shape.pools)
     coupling = flat.reshape(streams + 1, shape.pools, shape.blocks, shape.lanes)[:streams]
     dense = dense_rows(shape, c)
     if shape.sides + shape.slots:
         extra = jax.vmap(lambda cx, cr: segment_sum(a * cx * theta.x, data.pair_pool, shape.pools) - cr * kinds.r)(dense[0], dense[1])
         coupling = jnp.concatenate([coupling, extra], axis=0)
-    some = jnp.concatenate([active.demand, jnp.broadcast_to(jnp.array(True), (coupling.shape[0] - served, *active.demand.shape[1:]))])
-    coupling = jnp.transpose(coupling * some[:, None] * active.capacity[None], (3, 2, 0, 1))
+    coupling = jnp.concatenate([coupling[:served] * active.demand[:, None], coupling[served:]], axis=0)
+    coupling = jnp.transpose(coupling * active.capacity[None], (3, 2, 0, 1))
     reduced = schur(coupling, pool.T)
 
     # diagonals of the demand rows by exclusive sums: every term is positive
-    share = jnp.where(active.capacity[data.pair_pool], without / pool[data.pair_pool], 1.0)  # an unused pool takes nothing away
-    gain = coefficient * coefficient * theta.x * share
-    index, at = jnp.arange(streams), jnp.arange(served)
-    reduced = reduced.at[:, :, index, index].set(segment_sum(gain, data.pair_stream, streams + 1)[:streams].T)
-    by_stream = segment_sum(coefficient * coefficient * theta.x, data.pair_stream, streams + 1)[:streams]
+    share = jnp.where(taken(active.capacity, data.pair_pool), without / taken(pool, data.pair_pool), 1.0)  # unused: takes nothing
+    own = coefficient * coefficient * theta.x
+    gain = segment_sum(own * share, data.pair_stream, streams + 1)[:streams].T
+    by_stream = segment_sum(own, data.pair_stream, streams + 1)[:streams]
     cross, among = dense_couplings(shape, data, theta.x, kinds, coefficient, dense)
+    slack = (kinds.u + ~active.demand).T
+    rows = reduced.shape[-1]
     if shape.sides + shape.slots:
-        reduced = reduced.at[:, :, streams:, :streams].add(cross)
-        reduced = reduced.at[:, :, :streams, streams:].add(jnp.swapaxes(cross, -1, -2))
-        reduced = reduced.at[:, :, streams:, streams:].add(among)
-    reduced = reduced.at[:, :, at, at].add((kinds.u + ~active.demand).T)
+        turned, none = jnp.swapaxes(cross, -1, -2), jnp.zeros((*gain.shape, streams), gain.dtype)
+        below = jnp.concatenate([cross, among], axis=-1)
+        reduced = reduced + jnp.concatenate([jnp.concatenate([none, turned], axis=-1), below], axis=-2)
+    gain = jnp.concatenate([gain[..., :served] + slack, gain[..., served:]], axis=-1)
+    is_stream = diagonal(jnp.ones(streams, gain.dtype), rows) > 0
+    reduced = jnp.where(is_stream, diagonal(gain, rows), reduced)
 
     served_inverse = inverse_factor(reduced[:, :, :served, :served], REGULARISATION)
     shared_served = served_inverse @ reduced[:, :, :served, served:]
     lower = (reduced[:, :, served:, served:] - jnp.swapaxes(shared_served, -1, -2) @ shared_served).sum(1)
     node_slack = jnp.concatenate([kinds.ud + ~active.deferred, kinds.t + kinds.e + ~active.side], axis=0).T
-    vi = jnp.arange(shared)
-    lower = lower.at[:, vi, vi].add(node_slack)
+    lower = lower + diagonal(node_slack, shared + shape.slots)
     shared_inverse = inverse_factor(lower[:, :shared, :shared], REGULARISATION)
     slot_shared = shared_inverse @ lower[:, :shared, shared:]
     shared_diagonal = node_slack + jnp.pad(by_stream[served:].sum(1).T, ((0, 0), (0, shape.sides)))
     reach = (c.availability[:, None, :] * active.capacity).T
     products = (
-        coupling[:, :, :served], (by_stream[:served] + kinds.u + ~active.demand).T, shared_diagonal, cross[..., :served],
+        coupling[:, :, :served], by_stream[:served].T + slack, shared_diagonal, cross[..., :served],
         cross[..., served:].sum(1), among.sum(1),
     )  # fmt: skip
 
@@ -124,17 +125,15 @@ def eliminate(shape: Shape, data: Data, c: Cells, theta: Part) -> tuple[Eliminat
     shared_pool = coupling[:, :, served:]
     to_shared = (jnp.swapaxes(shared_served, -1, -2) @ held_served).sum(1)
     to_shared = to_shared - (shared_pool * (alpha[:, None] / pool.T)[:, :, None, :]).sum(1)  # [n, V+M, G]
-    unit = jnp.zeros((shape.lanes, shared + shape.slots, shape.sides), c.a.dtype)
-    at_side = jnp.arange(shape.sides)
-    unit = unit.at[:, shape.deferrable + at_side, at_side].set(active.side.T.astype(c.a.dtype))
+    unit = diagonal(active.side.T.astype(c.a.dtype), shape.sides)
+    unit = jnp.pad(unit, ((0, 0), (shape.deferrable, shape.slots), (0, 0)))
     to_shared = jnp.concatenate([to_shared, unit], axis=2)  # [n, V+M, G+K]
     shared_outputs = shared_inverse @ to_shared[:, :shared]
     wide = jnp.pad(held_served.reshape(shape.lanes, -1, shape.pools), ((0, 0), (0, 0), (0, shape.sides)))
     stacked = jnp.concatenate([wide, shared_outputs], axis=1).reshape(shape.packs, -1, shape.pools + shape.sides)
     of_packs = jnp.swapaxes(stacked, -1, -2) @ stacked
-    diagonal = (c.availability**2 * (active.capacity / pool).sum(1)).reshape(shape.pools, shape.packs, shape.pack).sum(2).T
-    gi = jnp.arange(shape.pools)
-    of_packs = of_packs.at[:, gi, gi].add(diagonal)
+    of_pools = (c.availability**2 * (active.capacity / pool).sum(1)).reshape(shape.pools, shape.packs, shape.pack).sum(2).T
+    of_packs = of_packs + diagonal(of_pools, shape.pools + shape.sides)
 
     corner = lower[:, shared:, shared:] - jnp.swapaxes(slot_shared, -1, -2) @ slot_shared  # [n, M, M]
     with_outputs = to_shared[:, shared:] - jnp.swapaxes(slot_shared, -1, -2) @ shared_outputs  # [n, M, G+K]
@@ -173,11 +172,10 @@ def dense_couplings(
 
     cross = jnp.transpose(jax.vmap(with_streams)(dense_x, dense_u, dense_ud), (3, 2, 0, 1))  # [n, B, rows, streams]
 
-    def among(i: Array, j: Array) -> Array:
-        value = (dense_x[i] * dense_x[j] * theta_x).sum(0) + (dense_r[i] * dense_r[j] * kinds.r).sum(0)
-        value = value + (dense_u[i] * dense_u[j] * kinds.u).sum(0)
-        return value + (dense_ud[i] * dense_ud[j] * kinds.ud).sum(0)[None, :] * first_block[:, None]  # [B, n]
+    def among(one: tuple[Array, Array, Array, Array]) -> Array:  # [rows, B, n]
+        x, r, u, ud = one
+        value = (dense_x * x * theta_x).sum(1) + (dense_r * r * kinds.r).sum(1) + (dense_u * u * kinds.u).sum(1)
+        return value + (dense_ud * ud * kinds.ud).sum(1)[:, None, :] * first_block[:, None]
 
-    index = jnp.arange(rows)
-    block = jax.lax.map(lambda i: jax.lax.map(lambda j: among(i, j), index), index)  # [rows, rows, B, n]
+    block = jax.lax.map(among, dense)  # [rows, rows, B, n]
     return cross, jnp.transpose(block, (3, 2, 0, 1))

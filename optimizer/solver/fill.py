@@ -239,7 +239,6 @@ def fill(p, pre, s, links, shape, u, gram, holdings, place, state_of_pack) -> Da
         pair_stream=pad(stream.astype(i32), (shape.pairs,), streams), pair_pool=pad(p.pair_pool.astype(i32), (shape.pairs,)),
         link_scenario=group.astype(i32), link_position=position.astype(i32),
         u_row=u_row.astype(i32), u_col=u_col.astype(i32), u_value=u_value,
-        u_by_col=np.argsort(u_col, kind="stable").astype(i32),
         gram_target=target.astype(np.int32 if shape.outputs**2 < 2**31 else np.int64), gram_col=g_col.astype(i32), gram_value=g_value,
         holdings=holdings,
         limit_sign=pad(np.where(finite_upper, 1.0, -1.0), (shape.limits,), 1.0),

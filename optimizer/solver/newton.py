@@ -114,7 +114,8 @@ def to_boundary(fall: Array) -> Array:
 
 def reduced(how: Sequence[Callable], start: Sequence[float], arrays: Sequence[Array]) -> list[Array]:
     """Arrays of one shape reduced to a number each in one pass: their common terms are read once."""
-    first = [jnp.asarray(a, arrays[0].dtype) for a in start]
+    numbers = {a: jnp.asarray(a, arrays[0].dtype) for a in start}
+    first = [numbers[a] for a in start]
     return jax.lax.reduce(list(arrays), first, lambda x, y: [f(i, j) for f, i, j in zip(how, x, y, strict=True)], range(arrays[0].ndim))
 
 
@@ -169,11 +170,11 @@ def local_of(
     `proximal` not for placement: where that has no upper bounds its k zl is taken to be one."""
     primal = (t.rhs - ax) * t.row_active
     dual = jax.tree.map(lambda c, q, zl, zu, m: (c - q - zl + zu) * m, t.cost, aty, p.zl, p.zu, t.active)
-    ratio = above(shape, lambda v, w, b: jnp.where(b, v / w, 0.0), p.v, p.w, t.bounded)
-    width = above(shape, lambda u, v, w, b: jnp.where(b, (u - v - w) / w, 0.0), t.upper, p.v, p.w, t.bounded)
+    ratio = above(shape, lambda v, w, b: v / w * b, p.v, p.w, t.bounded)
+    width = above(shape, lambda u, v, w, b: (u - v - w) / w * b, t.upper, p.v, p.w, t.bounded)
     stiffness = jax.tree.map(lambda zl, zu, r: zl + zu * r, p.zl, p.zu, ratio)
     stiffness = stiffness + proximal * p.v if proximal else stiffness
-    k = jax.tree.map(lambda a, m: jnp.where(m, 1.0 / (a + ~m), 0.0), stiffness, t.active)
+    k = jax.tree.map(lambda a, m: m / (a + ~m), stiffness, t.active)
     share_lower = above(shape, jnp.multiply, k, p.zl, otherwise=1.0)
     share_upper = above(shape, jnp.multiply, k, p.zu)
     e = jax.tree.map(lambda k, rd, share, width: k * rd - share * width, k, dual, share_upper, width)
@@ -181,7 +182,7 @@ def local_of(
     lower, costs, sizes = zip(*(of_columns(*kind) for kind in kinds), strict=True)
     gap = sum(lower) + dot_of_chunk(p.w, p.zu)
     dual_cost = jnp.sum(t.rhs * p.y * t.row_active) - dot_of_chunk(t.upper, p.zu)
-    most = -jnp.max(jnp.abs(primal), initial=0.0), -jnp.max(jnp.stack(sizes))
+    most = -reduced([jnp.maximum], [0.0], [jnp.abs(primal)])[0], -reduce(jnp.maximum, sizes)
     local = Local(primal, mul(p.v, k), k, e, share_lower, share_upper, ratio, width)
     return local, (gap, sum(costs), dual_cost), most
 
@@ -229,7 +230,8 @@ def expand(shape: Shape, data: Data, s: State, local: Both, targets: Both, solve
     aty = transpose_own(shape, data, row_outputs(shape, data, seen, y_own))
     g = aims(shape, local.own, targets.own)
     real = data.own.active[z]
-    q = (local.own.k * aty + g).at[z].set(jnp.where(real, solved.z / jnp.where(real, s.own.v[z], 1.0) + g[z], 0.0))
+    of_z = (solved.z / (s.own.v[z] + ~real) + g[z]) * real
+    q = jnp.concatenate([of_z, (local.own.k * aty + g)[shape.acquisitions :]])
     own = move_of(shape, local.own, targets.own, q, solved.y.own)
     primal, dual = jax.tree.map(lambda a, b: jnp.maximum(-jnp.minimum(a, b), 0.0), least, rises(own))
     return Direction(Both(cells, own), primal, dual, solved.error / (1.0 + data.rhs_size))
@@ -242,7 +244,7 @@ def move_of(shape: Shape, here: Local, t: Any, q: Any, dy: Array) -> Move:
 
 def smallest(tree: Any) -> Array:
     """Of all entries of the tree, at most 0."""
-    return reduce(jnp.minimum, [jnp.min(a, initial=0.0) for a in jax.tree.leaves(tree)])
+    return reduce(jnp.minimum, [reduced([jnp.minimum], [0.0], [a])[0] for a in jax.tree.leaves(tree)])
 
 
 def rises(m: Move) -> tuple[Array, Array]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from kernels.cells import times, times_transposed
+from kernels.segments import taken
 from optimizer.solver.operators import active_own, apply_own, outputs, row_outputs, slots_total, split_outputs, transpose_own
 from optimizer.solver.structure import Array, Both, Cells, Data, NodeRows, Shape, split_own
 from optimizer.solver.substitution import Eliminated, Factor, held_at, held_prices, minus_held, over_blocks
@@ -39,7 +40,7 @@ def product_of_chunk(shape: Shape, c: Cells, e: Eliminated, y: NodeRows, link: A
     """(rows of the nodes, what the slots of linking rows add [n, M]); link [R + 1] prices of linking rows, held [Q, G+K] outputs."""
     deferrable, shared = shape.deferrable, shape.deferrable + shape.sides
     held_pool, held_shared = minus_held(shape, e, held_at(shape, c, held))
-    both = jnp.concatenate([y.shared, link[c.slot_link].T], axis=1)  # [n, V+M]
+    both = jnp.concatenate([y.shared, taken(link, c.slot_link).T], axis=1)  # [n, V+M]
     pool = e.pool * y.pool + times_transposed(e.coupling, y.served) + held_pool
     served = e.served_diagonal * y.served + times(e.coupling, y.pool)
     low = times(e.shared_pool, y.pool).sum(1)

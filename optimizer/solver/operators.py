@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from kernels.segments import segment_sum
+from kernels.segments import segment_sum, taken
 from optimizer.solver.structure import (
     Array,
     Both,
@@ -32,13 +32,12 @@ from optimizer.solver.sweeps import gathered, sweep
 
 def outputs(shape: Shape, data: Data, z: Array) -> Array:
     """U z, [O]."""
-    return segment_sum(data.u_value * z[data.u_col], data.u_row, shape.outputs)
+    return segment_sum(data.u_value * taken(z, data.u_col), data.u_row, shape.outputs)
 
 
 def outputs_transpose(shape: Shape, data: Data, y: Array) -> Array:
     """U' y, [Z]."""
-    order = data.u_by_col
-    return segment_sum((data.u_value * y[data.u_row])[order], data.u_col[order], shape.acquisitions)
+    return segment_sum(data.u_value * taken(y, data.u_row), data.u_col, shape.acquisitions)
 
 
 def split_outputs(shape: Shape, o: Array) -> tuple[Array, Array]:
@@ -59,7 +58,8 @@ def pair_coefficient(shape: Shape, data: Data, h: Array) -> Array:
 
 def held_of_chunk(shape: Shape, c: Cells, held: Array) -> Array:
     """[Q, G+K] -> [G+K, n]: what the nodes' states hold."""
-    return jnp.repeat(held[c.state].T, shape.pack, axis=1) if shape.pack > 1 else held[c.state].T
+    here = taken(held, c.state).T
+    return jnp.repeat(here, shape.pack, axis=1) if shape.pack > 1 else here
 
 
 def apply_of_chunk(shape: Shape, data: Data, c: Cells, v: Part, held: Array) -> tuple[Array, Array]:
@@ -87,14 +87,14 @@ def transpose_of_chunk(shape: Shape, data: Data, c: Cells, y: Array, link: Array
     rows = split_rows(shape, y)
     blocks, n = shape.blocks, y.shape[-1]
     prices = [rows.demand, rows.deferred[:, None, :] * c.h[None], jnp.zeros((1, blocks, n), y.dtype)]
-    x = jnp.concatenate(prices, axis=0)[data.pair_stream] + c.a[:, None, :] * rows.capacity[data.pair_pool]
+    x = taken(jnp.concatenate(prices, axis=0), data.pair_stream) + c.a[:, None, :] * taken(rows.capacity, data.pair_pool)
     u, ud = rows.demand, rows.deferred
     r, s = -rows.capacity, rows.capacity
     if shape.sides:
         x = x + (c.side_x * rows.side[:, None, None, :]).sum(0)
         r = r + (c.side_r * rows.side[:, None, None, :]).sum(0)
     if shape.slots:
-        price = link[c.slot_link]  # [M, n]
+        price = taken(link, c.slot_link)  # [M, n]
         x = x + (c.slot_x * price[:, None, None, :]).sum(0)
         r = r + (c.slot_r * price[:, None, None, :]).sum(0)
         u = u + (c.slot_u * price[:, None, None, :]).sum(0)

@@ -61,7 +61,7 @@ class Rounds(NamedTuple):
     x: Vector
     next: Vector  # what the factor is tried on, of norm one but for the first
     room: Krylov | None  # None within a round
-    triangle: Array  # [ROUNDS, ROUNDS] of the least squares problem, by Givens rotations `turns` [ROUNDS, 2]
+    triangle: Array  # [ROUNDS, ROUNDS] of the least squares problem, a column of it in each row, by Givens rotations `turns` [ROUNDS, 2, 2]
     turns: Array
     rhs: Array  # [ROUNDS + 1]; the last that is set is the distance left
     left: Array
@@ -102,8 +102,14 @@ def plus(a: Any, b: Any, factor: Any) -> Any:
     return jax.tree.map(lambda p, q: p + factor * q, a, b)
 
 
-def at(vectors: Vector, i: Array) -> Vector:
-    return jax.tree.map(lambda a: a[i], vectors)
+def at(tree: Any, i: Array) -> Any:
+    """Entry i of every array; not negative, which would take four times the operations."""
+    return jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, 0, keepdims=False, allow_negative_indices=False), tree)
+
+
+def put(tree: Any, i: Array, values: Any) -> Any:
+    """`values` as entry i of every array."""
+    return jax.tree.map(lambda a, v: jax.lax.dynamic_update_index_in_dim(a, v, i, 0, allow_negative_indices=False), tree, values)
 
 
 def attempt(shape: Shape, data: Data, f: Factor, w: Weights, v: Vector) -> tuple[Vector, Vector]:
@@ -133,23 +139,23 @@ def refine(
     def round_(r: Rounds) -> Rounds:
         x, result = attempt(shape, data, f, w, r.next)
         slot = jnp.maximum(r.done - 1, 0)  # of the plain solve nothing is kept: the next round overwrites it
-        r = r._replace(room=jax.tree.map(lambda a, v: a.at[slot].set(v), r.room, Krylov(r.next, x)))
+        r = r._replace(room=put(r.room, slot, Krylov(r.next, x)))
         found = jax.lax.cond(r.done == 0, lambda: _plain(shape, r, x, result), lambda: _krylov(shape, r, result))
         return found._replace(room=r.room)
 
     none = jnp.zeros(ROUNDS + 1, dtype)
-    triangle, turns = jnp.eye(ROUNDS, dtype=dtype), jnp.zeros((ROUNDS, 2), dtype)
+    triangle, turns = jnp.eye(ROUNDS, dtype=dtype), jnp.zeros((ROUNDS, 2, 2), dtype)
     zero, far = jnp.zeros((), int), jnp.asarray(jnp.inf, dtype)
     found = jax.lax.while_loop(go_on, round_, Rounds(zero, b, b, room, triangle, turns, none, far, far, zero))
     rounds = found.done - 1
-    kept = jnp.arange(ROUNDS) < rounds
-    weights = jax.scipy.linalg.solve_triangular(jnp.where(kept, found.triangle, jnp.eye(ROUNDS, dtype=dtype)), found.rhs[:ROUNDS] * kept)
+    kept = found.rhs[:ROUNDS] * (jnp.arange(ROUNDS) < rounds)  # what is behind it in the triangle is still the identity
+    weights = jax.lax.linalg.triangular_solve(found.triangle, kept[:, None], left_side=True, lower=True, transpose_a=True)[:, 0]
     better = found.left < found.plain
-    x = jax.lax.fori_loop(0, jnp.where(better, rounds, 0), lambda i, x: plus(x, at(found.room.tried, i), weights[i]), found.x)
+    x = jax.lax.fori_loop(0, rounds * better, lambda i, x: plus(x, at(found.room.tried, i), at(weights, i)), found.x)
     rows = shape.limits + shape.links
     x = jax.tree.map(lambda a: a / w.row, x)
     y = Both(jax.vmap(lambda *a: node_last(shape, NodeRows(*a)))(*by_kind(shape, x.cells)), x.own[:rows])
-    reached = jnp.where(better, found.left, found.plain)
+    reached = jnp.minimum(found.left, found.plain)
     return Solved(y, x.own[rows:], rounds, reached * tolerance * size), found.room
 
 
@@ -158,7 +164,7 @@ def _plain(shape: Shape, r: Rounds, x: Vector, result: Vector) -> Rounds:
     residual = plus(r.next, result, -1.0)
     left = size_of(shape, residual)
     scaled = jax.tree.map(lambda a: a / jnp.maximum(left, jnp.finfo(left.dtype).tiny), residual)
-    return r._replace(room=None, done=r.done + 1, x=x, next=scaled, rhs=r.rhs.at[0].set(left), left=left, plain=left)
+    return r._replace(room=None, done=r.done + 1, x=x, next=scaled, rhs=put(r.rhs, jnp.zeros((), int), left), left=left, plain=left)
 
 
 def _krylov(shape: Shape, r: Rounds, new: Vector) -> Rounds:
@@ -167,31 +173,30 @@ def _krylov(shape: Shape, r: Rounds, new: Vector) -> Rounds:
 
     def project(i: Array, carry: tuple[Vector, Array]) -> tuple[Vector, Array]:
         new, column = carry
-        i = i % (j + 1)
+        i = jax.lax.rem(i, j + 1)
         one = at(r.room.basis, i)
         part = dot(shape, new, one)
-        return plus(new, one, -part), column.at[i].add(part)
+        return plus(new, one, -part), put(column, i, at(column, i) + part)
 
-    new, column = jax.lax.fori_loop(0, 2 * (j + 1), project, (new, jnp.zeros(ROUNDS + 1, r.rhs.dtype)))  # Gram-Schmidt, twice
+    new, column = jax.lax.fori_loop(0, 2 * (j + 1), project, (new, jnp.zeros_like(r.rhs)))  # Gram-Schmidt, twice
     size = size_of(shape, new)
-    column = column.at[j + 1].set(size)
+    column = put(column, j + 1, size)
 
     def turn(i: Array, column: Array) -> Array:
-        c, s = r.turns[i]
-        a, b = column[i], column[i + 1]
-        return column.at[i].set(c * a + s * b).at[i + 1].set(c * b - s * a)
+        pair = jax.lax.dynamic_slice_in_dim(column, i, 2, allow_negative_indices=False)
+        return jax.lax.dynamic_update_slice_in_dim(column, at(r.turns, i) @ pair, i, 0, allow_negative_indices=False)
 
     column = jax.lax.fori_loop(0, j, turn, column)
-    length = jnp.hypot(column[j], column[j + 1])
+    a, b = at(column, j), at(column, j + 1)
+    length = jnp.sqrt(a * a + b * b)
     radius = jnp.maximum(length, tiny)
-    c, s = column[j] / radius, jnp.where(length > tiny, column[j + 1] / radius, 1.0)  # a product of nothing gains nothing
-    last = r.rhs[j]
-    grown = (
-        r.done + 1, r.triangle.at[:, j].set(jnp.where(jnp.arange(ROUNDS) < j, column[:ROUNDS], 0.0)).at[j, j].set(radius),
-        r.turns.at[j].set(jnp.stack([c, s])), r.rhs.at[j].set(c * last).at[j + 1].set(-s * last), jnp.abs(s * last),
-        jnp.where(jnp.abs(s) > LEAST_GAIN, r.slow + 1, 0),
-    )  # fmt: skip
+    c, s = a / radius, jax.lax.select(length > tiny, b / radius, jnp.ones_like(b))  # a product of nothing gains nothing
+    onto = jnp.stack([c, -s]) * at(r.rhs, j)
+    triangle = put(r.triangle, j, put(column, j, radius)[:ROUNDS] * (jnp.arange(ROUNDS) <= j))
+    rhs = jax.lax.dynamic_update_slice_in_dim(r.rhs, onto, j, 0, allow_negative_indices=False)
+    left, slow = jnp.abs(onto[1]), (r.slow + 1) * (jnp.abs(s) > LEAST_GAIN)
+    grown = r.done + 1, triangle, put(r.turns, j, jnp.stack([c, s, -s, c]).reshape(2, 2)), rhs, left, slow
     good = jnp.isfinite(column).all()
-    ended = (r.done, r.triangle, r.turns, r.rhs, r.left, jnp.full_like(r.slow, PATIENCE))
-    done, triangle, turns, rhs, left, slow = (jnp.where(good, a, b) for a, b in zip(grown, ended, strict=True))
+    ended = r.done, r.triangle, r.turns, r.rhs, r.left, jnp.full_like(r.slow, PATIENCE)
+    done, triangle, turns, rhs, left, slow = (jax.lax.select(good, *pair) for pair in zip(grown, ended, strict=True))
     return Rounds(done, r.x, jax.tree.map(lambda a: a / jnp.maximum(size, tiny), new), None, triangle, turns, rhs, left, r.plain, slow)

@@ -39,38 +39,39 @@ def starting_point(shape: Shape, data: Data, f: Factor) -> State:
         y, _ = solve(shape, data, f, Both(cells, rhs.own), jnp.zeros(shape.acquisitions, cells.pool.dtype))
         return Both(jax.vmap(lambda *a: node_last(shape, NodeRows(*a)))(*y.cells), y.own)
 
-    found = jax.lax.map(one, both)  # one after the other, so that the solve is compiled once
-    primal, dual = (jax.tree.map(lambda a, k=k: a[k], found) for k in (0, 1))
-    return lift(shape, data, primal, dual)
+    return lift(shape, data, jax.lax.map(one, both))  # one after the other, so that the solve is compiled once
 
 
 def sizes(tree: Any) -> Array:
     return sum(jnp.sum(jnp.abs(a)) for a in jax.tree.leaves(tree))
 
 
-def lift(shape: Shape, data: Data, primal: Both, dual: Both) -> State:
-    """v = A' primal and z = c - A' dual, both at least a share of their mean size and inside the boxes."""
-    prices = transpose(shape, data, dual)
+def lift(shape: Shape, data: Data, both: Both) -> State:
+    """v = A' primal and z = c - A' dual, both at least a share of their mean size and inside the boxes; `both`: rows, primal on dual."""
+    columns = jax.lax.map(lambda y: transpose(shape, data, y), both)
+    values, prices = (jax.tree.map(lambda a, k=k: a[k], columns) for k in (0, 1))
+    dual = jax.tree.map(lambda a: a[1], both)
 
     def first(t: Terms, v: Any, q: Any) -> tuple[Any, Any, None]:
         v, q = mul(v, t.active), jax.tree.map(lambda c, a, m: (c - a) * m, t.cost, q, t.active)
         return (v, q), (sizes(v), sizes(q), sum(jnp.sum(m.astype(data.count.dtype)) for m in jax.tree.leaves(t.active))), None
 
-    found, (v_size, q_size, count), _ = everywhere(shape, data, first, transpose(shape, data, primal), prices)
+    found, (v_size, q_size, count), _ = everywhere(shape, data, first, values, prices)
     v, q = (Both(found.cells[k], found.own[k]) for k in (0, 1))
     floor = jnp.maximum(PRIMAL_FLOOR * v_size / count, 1e-3)
     least = jnp.maximum(DUAL_FLOOR * q_size / count, 1e-3)
 
     def second(t: Terms, v: Any, q: Any, y: Array) -> tuple[Point, Array, None]:
         def inside(a: Array, m: Array, u: Array, b: Array) -> Array:
-            return jnp.where(m, jnp.where(b, jnp.clip(a, jnp.minimum(floor, 0.25 * u), 0.5 * u), jnp.maximum(a, floor)), 0.0)
+            half = jnp.where(b, 0.5 * u, jnp.inf)
+            return jnp.minimum(jnp.maximum(a, jnp.minimum(floor, 0.5 * half)), half) * m
 
         v = jax.tree.map(inside, v, t.active, t.upper, t.bounded)
         w = above(shape, lambda a, u, b: jnp.where(b, u - a, 1.0), v, t.upper, t.bounded)
         w = w._replace(x=jnp.ones_like(w.x)) if isinstance(w, Part) and not shape.x_bounded else w
         floors = jax.tree.map(lambda c: jnp.maximum(COST_FLOOR * jnp.abs(c), least), t.cost)
         zl = jax.tree.map(
-            lambda a, m, b, le: m * jnp.where(b, jnp.maximum(a, 0.0) + le, jnp.maximum(a, le)), q, t.active, t.bounded, floors
+            lambda a, m, b, le: m * (jnp.maximum(a, le * ~b) + le * b), q, t.active, t.bounded, floors
         )
         zu = above(shape, lambda a, b, le: b * (jnp.maximum(-a, 0.0) + le), q, t.bounded, floors)
         return Point(v, w, zl, zu, y), dot_of_chunk(mul(v, t.active), zl) + dot_of_chunk(mul(w, t.bounded), zu), None
@@ -80,7 +81,7 @@ def lift(shape: Shape, data: Data, primal: Both, dual: Both) -> State:
 
     def third(t: Terms, p: Point) -> tuple[Point, None, None]:
         def lifted(z: Array, a: Array, m: Array) -> Array:
-            return jnp.where(m, jnp.maximum(z, LEAST_PRODUCT * mu / jnp.where(m, a, 1.0)), 0.0)
+            return m * jnp.maximum(z, LEAST_PRODUCT * mu / (a + ~m))
 
         zl, zu = jax.tree.map(lifted, p.zl, p.v, t.active), jax.tree.map(lifted, p.zu, p.w, t.bounded)
         return p._replace(zl=zl, zu=zu), None, None

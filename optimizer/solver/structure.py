@@ -193,7 +193,6 @@ class Data(NamedTuple):
     u_row: Array  # int[E] ascending
     u_col: Array  # int[E]
     u_value: Array  # [E]
-    u_by_col: Array  # int[E] permutation that sorts by column
     gram_target: Array  # int[T] ascending, row*O + row' of the entry; O*O for padding
     gram_col: Array  # int[T]
     gram_value: Array  # [T]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from kernels.blocked import blocked_solve
 from kernels.cells import times, times_transposed
+from kernels.segments import summed, taken
 from optimizer.solver.coupling import Coupling, apply_left, apply_left_transposed
 from optimizer.solver.operators import (
     outputs,
@@ -116,7 +117,7 @@ def back_of_chunk(shape: Shape, c: Cells, e: Eliminated, rhs: NodeRows, y_served
     """y of a chunk from what `forward_of_chunk` left; link [R + 1]: of the linking rows, 0 last."""
     capacity = rhs.pool
     if shape.deferrable + shape.sides + shape.slots:
-        slots = (link[c.slot_link] * c.slot_local).T  # [n, M]
+        slots = (taken(link, c.slot_link) * c.slot_local).T  # [n, M]
         y_shared = y_shared - times(e.slot_shared, slots) if shape.slots else y_shared
         shared_y = times_transposed(e.shared, y_shared)
         both = over_blocks(shape, jnp.concatenate([shared_y, slots], axis=1))
@@ -134,7 +135,8 @@ def over_blocks(shape: Shape, a: Array) -> Array:
 
 def held_at(shape: Shape, c: Cells, held: Array) -> Array:
     """[Q, G+K] -> [n, G+K]: what the nodes' states hold."""
-    return jnp.repeat(held[c.state], shape.pack, axis=0) if shape.pack > 1 else held[c.state]
+    here = taken(held, c.state)
+    return jnp.repeat(here, shape.pack, axis=0) if shape.pack > 1 else here
 
 
 def held_prices(shape: Shape, e: Eliminated, y: NodeRows) -> Array:
@@ -197,10 +199,10 @@ def solve_links(shape: Shape, data: Data, f: Factor, gathered: Array) -> Array:
     at = jnp.minimum(data.link_scenario, shape.scenarios) * count + data.link_position
     size = (shape.scenarios + 1) * count
     own = local_links(shape, data)
-    rhs = jnp.zeros(size, gathered.dtype).at[at].add(gathered * own)
+    rhs = summed(jnp.zeros(size, gathered.dtype), at, gathered * own)
     rhs = rhs[: shape.scenarios * count].reshape(shape.scenarios, count)
     solution = times_transposed(f.link, times(f.link, rhs)).reshape(-1)
-    return jnp.concatenate([solution, jnp.zeros(count, solution.dtype)])[at] * own
+    return taken(jnp.concatenate([solution, jnp.zeros(count, solution.dtype)]), at) * own
 
 
 def local_links(shape: Shape, data: Data) -> Array:
@@ -251,11 +253,11 @@ def solve(shape: Shape, data: Data, f: Factor, rhs: Both, rhs_z: Array) -> tuple
     # a border row sees z = Theta_z (A_z' y - rhs_z), the columns in border.rows only Theta_z A_z' y
     theta_z = split_own(shape, f.theta.own).z
     _, shift = split_outputs(shape, outputs(shape, data, theta_z * rhs_z))
-    at_border = jnp.concatenate([rhs.own + shift, jnp.zeros(1, shift.dtype)])[data.border_row]
+    at_border = taken(with_none(rhs.own + shift), data.border_row)
     over = jax.vmap(lambda row: inner_of(shape, row, y.cells), in_axes=1)
     reduced = at_border - over(f.border.rows.cells) - f.border.rows.own @ y.own
     mine = times_transposed(f.border.inverse, times(f.border.inverse, reduced))
-    both = jnp.zeros(shape.limits + shape.links + 1, mine.dtype).at[data.border_row].add(mine)[:-1]
+    both = summed(jnp.zeros(shape.limits + shape.links + 1, mine.dtype), data.border_row, mine)[:-1]
     cells = jax.tree.map(lambda a, s: a - jnp.einsum("b,cb...->c...", mine, s), y.cells, f.border.solved.cells)
     held = jnp.zeros(shape.states * (shape.pools + shape.sides), mine.dtype)
     z = z - mine @ f.border.z + theta_z * outputs_transpose(shape, data, jnp.concatenate([held, both]))

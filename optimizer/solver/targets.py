@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from kernels.segments import taken
 from optimizer.solver.newton import Direction, Move, everywhere, reduced, to_boundary
 from optimizer.solver.products import Products
 from optimizer.solver.structure import Array, Both, Data, Shape, Terms
@@ -44,14 +46,14 @@ class Aim(NamedTuple):
     step_dual: Array
 
 
-def aim_of(stage: Array, d: Direction, target_mu: Array, gain: float, pulls: Array) -> Aim:
+def aim_of(stage: Array, steps: tuple[Array, Array], target_mu: Array, gain: float, pulls: Array) -> Aim:
     """Stage 0 drives products to zero. Stage 1 centres, with the second-order term of the affine direction (Mehrotra). Later ones are
     Gondzio's correctors: products at a bolder trial point are pulled into [0.1, 10] x target_mu; the pull down is capped. `pulls`: how
     many times over."""
     zeroth, first, later = ((stage == k).astype(target_mu.dtype) for k in (0, 1, jnp.maximum(stage, 2)))
     return Aim(
         zeroth, MOST_CURVATURE * first, (first + 0.1 * later) * target_mu, (first + 10.0 * later) * target_mu, later,
-        10.0 * later * target_mu, first + later * pulls, *(jnp.minimum(p + gain * later, 1.0) for p in (d.step_primal, d.step_dual)),
+        10.0 * later * target_mu, first + later * pulls, *(jnp.minimum(p + gain * later, 1.0) for p in steps),
     )  # fmt: skip
 
 
@@ -71,9 +73,9 @@ def targets_of(shape: Shape, data: Data, at: Both, move: Both, aim: Aim) -> Both
     return everywhere(shape, data, one, at, move)[0]
 
 
-def centring(shape: Shape, data: Data, at: Both, d: Direction, mu: Array, least_mu: Array) -> Array:
+def centring(shape: Shape, data: Data, at: Both, move: Both, steps: tuple[Array, Array], mu: Array, least_mu: Array) -> Array:
     """Sigma: (mu_affine / mu)^3, at most MOST_CENTRING and not below least_mu (what the goal needs: going further only costs digits)."""
-    p, q = d.step_primal, d.step_dual
+    p, q = steps
 
     def total(v: Array, z: Array, a: Array, b: Array) -> Array:
         return jnp.sum(v * z * ((1.0 + p * a) * (1.0 + q * b)))
@@ -81,53 +83,53 @@ def centring(shape: Shape, data: Data, at: Both, d: Direction, mu: Array, least_
     def after(t: Terms, here: Products, m: Move) -> tuple[None, Array, None]:
         return None, sum(jax.tree.leaves(jax.tree.map(total, *here, m.primal, m.dual))), None
 
-    _, gap, _ = everywhere(shape, data, after, at, d.move)
-    ratio = jnp.clip(gap / data.count / mu, 0.0, 1.0)
-    return jnp.maximum(jnp.minimum(ratio**3, MOST_CENTRING), jnp.clip(least_mu / mu, 1e-6, 0.5))
+    _, gap, _ = everywhere(shape, data, after, at, move)
+    ratio = gap / data.count / mu
+    return jnp.maximum(jnp.minimum(ratio * ratio * ratio, MOST_CENTRING), jax.lax.clamp(1e-6, least_mu / mu, 0.5))
 
 
-def longest_mix(shape: Shape, data: Data, base: Direction, trial: Direction) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+def longest_mix(
+    shape: Shape, data: Data, base: Both, trial: Both, steps: tuple[Array, Array]
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Weights of `trial` against `base` for the longest steps, chosen apart for the primal and the dual part; and what then decreases most.
 
     Six weights between the product of the present steps and one (Colombo and Gondzio 2008); both directions solve the same linear
     equations, so every combination does. The largest relative decrease is the maximum of functions linear in the weight.
     """
-    low = base.step_primal * base.step_dual
-    weights = low + (1.0 - low) * jnp.linspace(0.0, 1.0, WEIGHTS, dtype=low.dtype)
+    low = steps[0] * steps[1]
+    weights = low + (1.0 - low) * np.linspace(0.0, 1.0, WEIGHTS, dtype=low.dtype)
+    shares = [(one[k], weights[k]) for one in (1.0 - weights,) for k in range(WEIGHTS)]
 
     def least(bases: Any, trials: Any) -> Array:
         pairs = zip(jax.tree.leaves(bases), jax.tree.leaves(trials), strict=True)
-        return reduce(jnp.minimum, [least_of_mixes(a, b, weights) for a, b in pairs])
+        return reduce(jnp.minimum, [least_of_mixes(a, b, shares) for a, b in pairs])
 
     def search(t: Terms, a: Move, b: Move) -> tuple[None, None, Any]:
         return None, None, (least(a.primal, b.primal), least(a.dual, b.dual))
 
-    falls = [-x for x in everywhere(shape, data, search, base.move, trial.move)[2]]
+    falls = [-x for x in everywhere(shape, data, search, base, trial)[2]]
     primal, dual = (jnp.argmin(jnp.maximum(x, 1.0)) for x in falls)
-    return (weights[primal], weights[dual]), (falls[0][primal], falls[1][dual])
+    return (taken(weights, primal), taken(weights, dual)), (taken(falls[0], primal), taken(falls[1], dual))
 
 
 @jax.jit
-def least_of_mixes(a: Array, b: Array, weights: Array) -> Array:
+def least_of_mixes(a: Array, b: Array, shares: list[tuple[Array, Array]]) -> Array:
     """The least entry of every mix, at most 0, in one pass. A function of its own, so that arrays of one shape share it."""
-    each = [between(a, b, weights[k]) for k in range(WEIGHTS)]
+    each = [of_a * a + of_b * b for of_a, of_b in shares]
     return jnp.stack(reduced([jnp.minimum] * WEIGHTS, [0.0] * WEIGHTS, each))
-
-
-def between(a: Array, b: Array, weight: Array) -> Array:
-    return (1.0 - weight) * a + weight * b
 
 
 def mixed(shape: Shape, data: Data, base: Both, trial: Both, weights: tuple[Array, Array]) -> Both:
     """base + weight (trial - base) of moves; base where both weights are zero, whatever the trial is."""
-    primal, dual = weights
-    take = (primal > 0) | (dual > 0)
+    take = (weights[0] > 0) | (weights[1] > 0)
+    weights = [(1.0 - w, w) for w in weights]
 
     def mix(t: Terms, a: Move, b: Move) -> tuple[Move, None, None]:
-        def chosen(x: Array, y: Array, w: Array) -> Array:
-            return jax.lax.select(take, between(x, y, w), x)
+        def chosen(x: Array, y: Array, w: tuple[Array, Array]) -> Array:
+            return jax.lax.select(take, w[0] * x + w[1] * y, x)
 
-        return Move(*(jax.tree.map(partial(chosen, w=w), x, y) for x, y, w in zip(a, b, (primal, dual, dual), strict=True))), None, None
+        parts = zip(a, b, (weights[0], weights[1], weights[1]), strict=True)
+        return Move(*(jax.tree.map(partial(chosen, w=w), x, y) for x, y, w in parts)), None, None
 
     return everywhere(shape, data, mix, base, trial)[0]
 
@@ -150,10 +152,11 @@ def step_lengths(shape: Shape, data: Data, at: Both, d: Direction) -> tuple[Arra
     def length(fall: Array, product: Array) -> Array:
         most = to_boundary(fall)
         wished = (1.0 - target / jnp.maximum(product, jnp.finfo(product.dtype).tiny)) * most
-        return jnp.where(most >= 1.0, 1.0, jnp.clip(wished, SHORTEST * most, LONGEST * most))
+        return jax.lax.select(most >= 1.0, most, jax.lax.clamp(SHORTEST * most, wished, LONGEST * most))
 
-    primal, dual = length(d.fall_primal, products[0]), length(d.fall_dual, products[1])
-    return jnp.minimum(primal, LONGEST), jnp.minimum(dual, LONGEST)
+    falls = jnp.stack([d.fall_primal, d.fall_dual])
+    primal, dual = jnp.minimum(length(falls, jnp.stack(products)), LONGEST)
+    return primal, dual
 
 
 def after_step(v: Array, z: Array, rise: Array, dual_rise: Array, d: Direction, p: Array, q: Array) -> tuple[Array, Array, Array]:
@@ -161,6 +164,7 @@ def after_step(v: Array, z: Array, rise: Array, dual_rise: Array, d: Direction, 
     blocks the primal step, and of one that blocks the dual step."""
     near = 1.0 - 1e3 * jnp.finfo(v.dtype).eps  # the same number, rounded elsewhere
     product, one, other = v * z, 1.0 + p * rise, 1.0 + q * dual_rise
-    primal = jnp.where(rise <= -d.fall_primal * near, product * other, jnp.inf)
-    dual = jnp.where(dual_rise <= -d.fall_dual * near, product * one, jnp.inf)
+    far = jnp.full_like(product, jnp.inf)
+    primal = jax.lax.select(rise <= -d.fall_primal * near, product * other, far)
+    dual = jax.lax.select(dual_rise <= -d.fall_dual * near, product * one, far)
     return reduced((jnp.add, jnp.minimum, jnp.minimum), (0.0, jnp.inf, jnp.inf), (product * (one * other), primal, dual))
