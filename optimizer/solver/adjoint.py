@@ -85,9 +85,9 @@ def _centred(shape: Shape, data: Data, s: State, local: Both, f: Factor, mu: Arr
     """A Newton step towards equal products."""
     at = products_of(shape, s)
     targets = relative(at, lambda product: mu / product - 1.0)
-    rhs = right_hand_side(shape, data, s, local, targets)
+    rhs, g = right_hand_side(shape, data, s, local, targets)
     solved, _ = refine(shape, data, f, rhs, ROW_TOLERANCE, OWN_TOLERANCE, room_for(shape, data))
-    d = expand(shape, data, s, local, targets, solved)
+    d = expand(shape, data, s, local, targets, g, solved)
     primal, dual = (jnp.where(to_boundary(fall) >= 1.0, 1.0, SHARE * to_boundary(fall)) for fall in (d.fall_primal, d.fall_dual))
     return step(shape, data, at, Both(s.cells.y, s.own.y), d.move, primal, dual)
 
@@ -173,9 +173,9 @@ def _solved(shape: Shape, data: Data, s: State, f: Factor, at: Both, gaps: Gaps)
 
     here = _each(local, at, s, *gaps)
     targets = aims_nothing(shape, data)
-    rhs = right_hand_side(shape, data, s, here, targets)
+    rhs, g = right_hand_side(shape, data, s, here, targets)
     solved, _ = refine(shape, data, f, rhs, ROW_TOLERANCE, OWN_TOLERANCE, room_for(shape, data))
-    move = expand(shape, data, s, here, targets, solved).move
+    move = expand(shape, data, s, here, targets, g, solved).move
 
     def absolute(p: Point, m: Any) -> Point:
         times = partial(jax.tree.map, jnp.multiply)

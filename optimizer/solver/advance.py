@@ -63,7 +63,7 @@ def advance(shape: Shape, data: Data, s: State, res: Residual, f: Factor, least_
     dtype = data.u_value.dtype
     mu, primal_error, dual_size = agreed(shape, (res.mu, res.primal_error, res.dual_size))
     one_ = jnp.ones((), dtype)
-    own_residual = jax.lax.clamp(reachable(OWN_RESIDUAL, dtype), 1e-4 * mu, reachable(OWN_RESIDUAL_EARLY, dtype))
+    own_residual = jnp.clip(1e-4 * mu, reachable(OWN_RESIDUAL, dtype), reachable(OWN_RESIDUAL_EARLY, dtype))
     own_residual = jnp.maximum(own_residual, 1e-2 * dual_size)
     usable = jnp.maximum(reachable(UNUSABLE, dtype, 1e3), 0.1 * primal_error)
 
@@ -75,10 +75,10 @@ def advance(shape: Shape, data: Data, s: State, res: Residual, f: Factor, least_
         sigma = jax.lax.cond(c.stage == 1, lambda: centring(shape, data, at, c.best.move, before, mu, least_mu), lambda: c.sigma)
         aim = aim_of(c.stage, before, sigma * mu, BOLDER, (1 + c.failures).astype(dtype))
         targets = targets_of(shape, data, at, c.best.move, aim)
-        rhs = right_hand_side(shape, data, s, res.local, targets)
+        rhs, g = right_hand_side(shape, data, s, res.local, targets)
         tolerance = jax.lax.select(begun, *(jnp.asarray(reachable(r, dtype), dtype) for r in (RESIDUAL, AFFINE_RESIDUAL)))
         solved, room = refine(shape, data, f, rhs, tolerance, own_residual, c.room)
-        trial = expand(shape, data, s, res.local, targets, solved)
+        trial = expand(shape, data, s, res.local, targets, g, solved)
         primal, dual, error = agreed(shape, (trial.fall_primal, trial.fall_dual, trial.error))
         trial = trial._replace(fall_primal=primal, fall_dual=dual, error=error)
         good = ~correcting | (trial.error < usable)

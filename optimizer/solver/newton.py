@@ -201,37 +201,38 @@ def aims(shape: Shape, local: Local, targets: Any) -> Any:
     )
 
 
-def right_hand_side(shape: Shape, data: Data, s: State, local: Both, targets: Both) -> Both:
-    """rp - A (v g); targets of the products, in units of the present ones, as `Products` are laid out, zero where there is none."""
-    own_columns = s.own.v * aims(shape, local.own, targets.own)
+def right_hand_side(shape: Shape, data: Data, s: State, local: Both, targets: Both) -> tuple[Both, Both]:
+    """(rp - A (v g), g); targets of the products, in units of the present ones, as `Products` are laid out, zero where there is none."""
+    own = aims(shape, local.own, targets.own)
+    own_columns = s.own.v * own
     held, o_own = split_outputs(shape, outputs(shape, data, split_own(shape, own_columns).z))
 
     def body(c: Cells, v: Part, here: Local, t: Any) -> tuple[Any, Array, None]:
-        product, slots = apply_of_chunk(shape, data, c, mul(v, aims(shape, here, t)), held)
-        return here.primal - product, slots_total(shape, c, slots), None
+        g = aims(shape, here, t)
+        product, slots = apply_of_chunk(shape, data, c, mul(v, g), held)
+        return (here.primal - product, g), slots_total(shape, c, slots), None
 
-    rhs, slots, _ = sweep(shape, body, data.cells, s.cells.v, local.cells, targets.cells)
-    return Both(rhs, local.own.primal - apply_own(shape, data, own_columns, o_own, slots))
+    (rhs, g), slots, _ = sweep(shape, body, data.cells, s.cells.v, local.cells, targets.cells)
+    return Both(rhs, local.own.primal - apply_own(shape, data, own_columns, o_own, slots)), Both(g, own)
 
 
-def expand(shape: Shape, data: Data, s: State, local: Both, targets: Both, solved: Solved) -> Direction:
-    """The whole direction from dy."""
+def expand(shape: Shape, data: Data, s: State, local: Both, targets: Both, g: Both, solved: Solved) -> Direction:
+    """The whole direction from dy; g of `right_hand_side`."""
     y_own, link = active_own(shape, data, solved.y.own)
     z = slice(0, shape.acquisitions)
 
-    def body(c: Cells, here: Local, t: Any, y: Array) -> tuple[Any, None, Any]:
+    def body(c: Cells, here: Local, t: Any, g: Part, y: Array) -> tuple[Any, None, Any]:
         active = y * c.terms.row_active
         aty = transpose_of_chunk(shape, data, c, active, link)
-        q = jax.tree.map(lambda k, a, g: k * a + g, here.k, aty, aims(shape, here, t))
+        q = jax.tree.map(lambda k, a, g: k * a + g, here.k, aty, g)
         move = move_of(shape, here, t, q, y)
         return (move, held_prices_of_chunk(shape, c, active)), None, rises(move)
 
-    (cells, seen), _, least = sweep(shape, body, data.cells, local.cells, targets.cells, solved.y.cells)
+    (cells, seen), _, least = sweep(shape, body, data.cells, local.cells, targets.cells, g.cells, solved.y.cells)
     aty = transpose_own(shape, data, row_outputs(shape, data, seen, y_own))
-    g = aims(shape, local.own, targets.own)
     real = data.own.active[z]
-    of_z = (solved.z / (s.own.v[z] + ~real) + g[z]) * real
-    q = jnp.concatenate([of_z, (local.own.k * aty + g)[shape.acquisitions :]])
+    of_z = (solved.z / (s.own.v[z] + ~real) + g.own[z]) * real
+    q = jnp.concatenate([of_z, (local.own.k * aty + g.own)[shape.acquisitions :]])
     own = move_of(shape, local.own, targets.own, q, solved.y.own)
     primal, dual = jax.tree.map(lambda a, b: jnp.maximum(-jnp.minimum(a, b), 0.0), least, rises(own))
     return Direction(Both(cells, own), primal, dual, solved.error / (1.0 + data.rhs_size))
@@ -257,14 +258,15 @@ def step(shape: Shape, data: Data, at: Both, y: Both, move: Both, primal: Array,
 
     def one(t: Terms, here: Products, y: Array, m: Move) -> tuple[Point, None, None]:
         def go(a: Array, rise: Array) -> Array:
-            floor = 1e-3 * jnp.finfo(a.dtype).tiny ** 0.5
-            return a * jnp.maximum(1.0 + primal * rise, 1e-14) + floor
-
-        def go_dual(a: Array, rise: Array) -> Array:
-            return a * jnp.maximum(1.0 + dual * rise, 1e-14)
+            return moved(a, rise, primal) + 1e-3 * jnp.finfo(a.dtype).tiny ** 0.5
 
         v, w = taken_apart(shape, jax.tree.map(go, here.value, m.primal))
-        zl, zu = taken_apart(shape, jax.tree.map(go_dual, here.price, m.dual))
+        zl, zu = taken_apart(shape, jax.tree.map(lambda a, rise: moved(a, rise, dual), here.price, m.dual))
         return Point(v, w, zl, zu, y + dual * m.dy), None, None
 
     return everywhere(shape, data, one, at, y, move)[0]
+
+
+@jax.jit
+def moved(a: Array, rise: Array, step: Array) -> Array:
+    return a * jnp.maximum(1.0 + step * rise, 1e-14)

@@ -6,6 +6,7 @@ over nodes. `outputs` and `outputs_transpose` are U and U'.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -32,12 +33,17 @@ from optimizer.solver.sweeps import gathered, sweep
 
 def outputs(shape: Shape, data: Data, z: Array) -> Array:
     """U z, [O]."""
-    return segment_sum(data.u_value * taken(z, data.u_col), data.u_row, shape.outputs)
+    return sparse_product(data.u_value, data.u_col, data.u_row, z, shape.outputs)
 
 
 def outputs_transpose(shape: Shape, data: Data, y: Array) -> Array:
     """U' y, [Z]."""
-    return segment_sum(data.u_value * taken(y, data.u_row), data.u_col, shape.acquisitions)
+    return sparse_product(data.u_value, data.u_row, data.u_col, y, shape.acquisitions)
+
+
+@partial(jax.jit, static_argnums=4)
+def sparse_product(values: Array, of: Array, into: Array, vector: Array, count: int) -> Array:
+    return segment_sum(values * taken(vector, of), into, count)
 
 
 def split_outputs(shape: Shape, o: Array) -> tuple[Array, Array]:

@@ -7,6 +7,7 @@ The vectors are rows, a tenth of the placement arrays. Where the first solve is 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -94,6 +95,7 @@ def size_of(shape: Shape, a: Vector) -> Array:
     return jnp.sqrt(dot(shape, a, a))
 
 
+@partial(jax.jit, static_argnums=0)
 def dot(shape: Shape, a: Vector, b: Vector) -> Array:
     return agreed(shape, inner(shape, a.cells, b.cells) + a.own @ b.own)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -80,10 +81,14 @@ def lift(shape: Shape, data: Data, both: Both) -> State:
     mu = gap / data.count
 
     def third(t: Terms, p: Point) -> tuple[Point, None, None]:
-        def lifted(z: Array, a: Array, m: Array) -> Array:
-            return m * jnp.maximum(z, LEAST_PRODUCT * mu / (a + ~m))
-
-        zl, zu = jax.tree.map(lifted, p.zl, p.v, t.active), jax.tree.map(lifted, p.zu, p.w, t.bounded)
+        least = LEAST_PRODUCT * mu
+        zl, zu = (jax.tree.map(partial(lifted, least), *kind) for kind in ((p.zl, p.v, t.active), (p.zu, p.w, t.bounded)))
         return p._replace(zl=zl, zu=zu), None, None
 
     return everywhere(shape, data, third, state)[0]
+
+
+@jax.jit
+def lifted(least: Array, z: Array, a: Array, m: Array) -> Array:
+    """z where its product with a is at least `least`, else what makes it so."""
+    return m * jnp.maximum(z, least / (a + ~m))

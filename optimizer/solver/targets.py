@@ -62,7 +62,7 @@ def targets_of(shape: Shape, data: Data, at: Both, move: Both, aim: Aim) -> Both
 
     def target(v: Array, z: Array, a: Array, b: Array) -> Array:
         product, curvature = v * z, jax.lax.clamp(-aim.bend, a * b, aim.bend)
-        after = product * ((1.0 + aim.step_primal * a) * (1.0 + aim.step_dual * b))
+        after = product_after(product, a, b, aim.step_primal, aim.step_dual)
         pull = aim.pulls * jnp.maximum(jax.lax.clamp(aim.low, after, aim.high) - aim.kept * after, -aim.most)
         wished = a + b - aim.begun + pull / product - curvature
         return jax.lax.select(product > 0, wished, jnp.zeros_like(wished))
@@ -75,17 +75,9 @@ def targets_of(shape: Shape, data: Data, at: Both, move: Both, aim: Aim) -> Both
 
 def centring(shape: Shape, data: Data, at: Both, move: Both, steps: tuple[Array, Array], mu: Array, least_mu: Array) -> Array:
     """Sigma: (mu_affine / mu)^3, at most MOST_CENTRING and not below least_mu (what the goal needs: going further only costs digits)."""
-    p, q = steps
-
-    def total(v: Array, z: Array, a: Array, b: Array) -> Array:
-        return jnp.sum(v * z * ((1.0 + p * a) * (1.0 + q * b)))
-
-    def after(t: Terms, here: Products, m: Move) -> tuple[None, Array, None]:
-        return None, sum(jax.tree.leaves(jax.tree.map(total, *here, m.primal, m.dual))), None
-
-    _, gap, _ = everywhere(shape, data, after, at, move)
+    gap, _ = after_steps(shape, data, at, move, steps, steps)
     ratio = gap / data.count / mu
-    return jnp.maximum(jnp.minimum(ratio * ratio * ratio, MOST_CENTRING), jax.lax.clamp(1e-6, least_mu / mu, 0.5))
+    return jnp.maximum(jnp.minimum(ratio * ratio * ratio, MOST_CENTRING), jnp.clip(least_mu / mu, 1e-6, 0.5))
 
 
 def longest_mix(
@@ -98,11 +90,10 @@ def longest_mix(
     """
     low = steps[0] * steps[1]
     weights = low + (1.0 - low) * np.linspace(0.0, 1.0, WEIGHTS, dtype=low.dtype)
-    shares = [(one[k], weights[k]) for one in (1.0 - weights,) for k in range(WEIGHTS)]
 
     def least(bases: Any, trials: Any) -> Array:
         pairs = zip(jax.tree.leaves(bases), jax.tree.leaves(trials), strict=True)
-        return reduce(jnp.minimum, [least_of_mixes(a, b, shares) for a, b in pairs])
+        return reduce(jnp.minimum, [least_of_mixes(a, b, weights) for a, b in pairs])
 
     def search(t: Terms, a: Move, b: Move) -> tuple[None, None, Any]:
         return None, None, (least(a.primal, b.primal), least(a.dual, b.dual))
@@ -113,9 +104,11 @@ def longest_mix(
 
 
 @jax.jit
-def least_of_mixes(a: Array, b: Array, shares: list[tuple[Array, Array]]) -> Array:
-    """The least entry of every mix, at most 0, in one pass. A function of its own, so that arrays of one shape share it."""
-    each = [of_a * a + of_b * b for of_a, of_b in shares]
+def least_of_mixes(a: Array, b: Array, weights: Array) -> Array:
+    """The least entry of every mix, at most 0, in one pass; the last weight is one. Functions of arrays that are compiled by themselves,
+    such as this, are stated once for all arrays of one shape."""
+    more = b - a
+    each = [*(a + weights[k] * more for k in range(WEIGHTS - 1)), b]
     return jnp.stack(reduced([jnp.minimum] * WEIGHTS, [0.0] * WEIGHTS, each))
 
 
@@ -125,13 +118,15 @@ def mixed(shape: Shape, data: Data, base: Both, trial: Both, weights: tuple[Arra
     weights = [(1.0 - w, w) for w in weights]
 
     def mix(t: Terms, a: Move, b: Move) -> tuple[Move, None, None]:
-        def chosen(x: Array, y: Array, w: tuple[Array, Array]) -> Array:
-            return jax.lax.select(take, w[0] * x + w[1] * y, x)
-
         parts = zip(a, b, (weights[0], weights[1], weights[1]), strict=True)
-        return Move(*(jax.tree.map(partial(chosen, w=w), x, y) for x, y, w in parts)), None, None
+        return Move(*(jax.tree.map(partial(chosen, take, w), x, y) for x, y, w in parts)), None, None
 
     return everywhere(shape, data, mix, base, trial)[0]
+
+
+@jax.jit
+def chosen(take: Array, weights: tuple[Array, Array], x: Array, y: Array) -> Array:
+    return jax.lax.select(take, weights[0] * x + weights[1] * y, x)
 
 
 def step_lengths(shape: Shape, data: Data, at: Both, d: Direction) -> tuple[Array, Array]:
@@ -139,14 +134,10 @@ def step_lengths(shape: Shape, data: Data, at: Both, d: Direction) -> tuple[Arra
 
     At least SHORTEST of the way, at most LONGEST.
     """
-    p, q = d.step_primal, d.step_dual
-
-    def body(t: Terms, here: Products, m: Move) -> tuple[None, Array, Any]:
-        found = zip(*(jax.tree.leaves(tree) for tree in (*here, m.primal, m.dual)), strict=True)
-        gaps, primal, dual = zip(*(after_step(*one, d, p, q) for one in found), strict=True)
-        return None, sum(gaps), (reduce(jnp.minimum, primal), reduce(jnp.minimum, dual))
-
-    _, gap, products = everywhere(shape, data, body, at, d.move)
+    near = 1.0 - 1e3 * jnp.finfo(d.fall_primal.dtype).eps  # the same number, rounded elsewhere
+    falls = jnp.stack([d.fall_primal, d.fall_dual])
+    blocking = -near * falls
+    gap, products = after_steps(shape, data, at, d.move, (d.step_primal, d.step_dual), (blocking[0], blocking[1]))
     target = gap / data.count * (1.0 - SHORTEST)
 
     def length(fall: Array, product: Array) -> Array:
@@ -154,17 +145,34 @@ def step_lengths(shape: Shape, data: Data, at: Both, d: Direction) -> tuple[Arra
         wished = (1.0 - target / jnp.maximum(product, jnp.finfo(product.dtype).tiny)) * most
         return jax.lax.select(most >= 1.0, most, jax.lax.clamp(SHORTEST * most, wished, LONGEST * most))
 
-    falls = jnp.stack([d.fall_primal, d.fall_dual])
     primal, dual = jnp.minimum(length(falls, jnp.stack(products)), LONGEST)
     return primal, dual
 
 
-def after_step(v: Array, z: Array, rise: Array, dual_rise: Array, d: Direction, p: Array, q: Array) -> tuple[Array, Array, Array]:
-    """In one pass: the sum of the products after the steps p and q, and the smallest product, after its partner's step, of an entry that
-    blocks the primal step, and of one that blocks the dual step."""
-    near = 1.0 - 1e3 * jnp.finfo(v.dtype).eps  # the same number, rounded elsewhere
-    product, one, other = v * z, 1.0 + p * rise, 1.0 + q * dual_rise
-    far = jnp.full_like(product, jnp.inf)
-    primal = jax.lax.select(rise <= -d.fall_primal * near, product * other, far)
-    dual = jax.lax.select(dual_rise <= -d.fall_dual * near, product * one, far)
-    return reduced((jnp.add, jnp.minimum, jnp.minimum), (0.0, jnp.inf, jnp.inf), (product * (one * other), primal, dual))
+def after_steps(
+    shape: Shape, data: Data, at: Both, move: Both, steps: tuple[Array, Array], blocking: tuple[Array, Array]
+) -> tuple[Array, tuple[Array, Array]]:
+    """The sum of the products after the steps; and the smallest product, after its partner's step, of an entry whose rise is at most
+    `blocking`, of the primal and of the dual part."""
+
+    def body(t: Terms, here: Products, m: Move) -> tuple[None, Array, Any]:
+        found = zip(*(jax.tree.leaves(tree) for tree in (*here, m.primal, m.dual)), strict=True)
+        gaps, primal, dual = zip(*(after_step(*one, *steps, *blocking) for one in found), strict=True)
+        return None, sum(gaps), (reduce(jnp.minimum, primal), reduce(jnp.minimum, dual))
+
+    return everywhere(shape, data, body, at, move)[1:]
+
+
+@jax.jit
+def after_step(v: Array, z: Array, a: Array, b: Array, p: Array, q: Array, most_primal: Array, most_dual: Array) -> list[Array]:
+    """In one pass, of one array."""
+    product, far = v * z, jnp.full_like(v, jnp.inf)
+    after = product_after(product, a, b, p, q)
+    primal = jax.lax.select(a <= most_primal, product + product * (q * b), far)
+    dual = jax.lax.select(b <= most_dual, product + product * (p * a), far)
+    return reduced((jnp.add, jnp.minimum, jnp.minimum), (0.0, jnp.inf, jnp.inf), (after, primal, dual))
+
+
+@jax.jit
+def product_after(product: Array, a: Array, b: Array, p: Array, q: Array) -> Array:
+    return product * ((1.0 + p * a) * (1.0 + q * b))
