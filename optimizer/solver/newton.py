@@ -127,17 +127,17 @@ def above(shape: Shape, f: Callable[..., Array], *trees: Any, otherwise: float =
     """f of what belongs to upper bounds; a single entry for placement that has none, which halves the memory traffic."""
     if not isinstance(trees[0], Part):
         return f(*trees)
-    x = f(*(t.x for t in trees)) if shape.x_bounded else jnp.full((1, 1, 1), otherwise, trees[0].rest.dtype)
+    x = f(*(t.x for t in trees)) if shape.x_bounded else jnp.full((*trees[0].rest.shape[:-2], 1, 1, 1), otherwise, trees[0].rest.dtype)
     return Part(x, f(*(t.rest for t in trees)))
 
 
 def everywhere(shape: Shape, data: Data, f: Callable[..., tuple[Any, Any, Any]], *trees: Both) -> tuple[Both, Any, Any]:
-    """f(terms, ...) -> (result, totals, least) for every chunk of nodes and for what belongs to none."""
+    """f(terms, ...) -> (result, totals, least) for every chunk of nodes and for what belongs to none; f treats all entries alike."""
 
     def body(c: Cells, *parts: Any) -> tuple[Any, Any, Any]:
         return f(c.terms, *parts)
 
-    cells, totals, least = sweep(shape, body, data.cells, *(t.cells for t in trees))
+    cells, totals, least = sweep(shape, body, data.cells, *(t.cells for t in trees), alike=True)
     own, own_totals, own_least = f(data.own, *(t.own for t in trees))
     return Both(cells, own), jax.tree.map(jnp.add, totals, own_totals), jax.tree.map(jnp.minimum, least, own_least)
 

@@ -17,7 +17,6 @@ from optimizer.solver.substitution import Factor, solve
 # tiny steps on the reference family; dual floors of a third of these cost 3% more on the random programs.
 PRIMAL_FLOOR = 1.0
 DUAL_FLOOR = 0.3
-COST_FLOOR = 1.0
 LEAST_PRODUCT = 0.01
 
 
@@ -70,7 +69,7 @@ def lift(shape: Shape, data: Data, both: Both) -> State:
         v = jax.tree.map(inside, v, t.active, t.upper, t.bounded)
         w = above(shape, lambda a, u, b: jnp.where(b, u - a, 1.0), v, t.upper, t.bounded)
         w = w._replace(x=jnp.ones_like(w.x)) if isinstance(w, Part) and not shape.x_bounded else w
-        floors = jax.tree.map(lambda c: jnp.maximum(COST_FLOOR * jnp.abs(c), least), t.cost)
+        floors = jax.tree.map(lambda c: jnp.maximum(jnp.abs(c), least), t.cost)
         zl = jax.tree.map(
             lambda a, m, b, le: m * (jnp.maximum(a, le * ~b) + le * b), q, t.active, t.bounded, floors
         )

@@ -18,12 +18,23 @@ from optimizer.solver.structure import Array, Shape
 AXIS = "nodes"  # of the device mesh
 
 
-def sweep(shape: Shape, body: Callable[..., tuple[Any, Any, Any]], *parts: Any, heavy: bool = False) -> tuple[Any, Any, Any]:
+def sweep(
+    shape: Shape, body: Callable[..., tuple[Any, Any, Any]], *parts: Any, heavy: bool = False, alike: bool = False
+) -> tuple[Any, Any, Any]:
     """body(*chunk) -> (results, totals, least); the results of all chunks stacked, totals summed and `least` minimised over all chunks of
-    all devices. Leaves of `parts` start with the chunk. `heavy`: the body makes arrays larger than what it is given."""
+    all devices. Leaves of `parts` start with the chunk. `heavy`: the body makes arrays larger than what it is given; `alike`: it treats all
+    entries alike, so that it takes an axis of chunks as well."""
     here = jax.tree.leaves(parts)[0].shape[0]
     groups = here // shape.chunks
-    if here == 1:  # a batch of one: cutting the axis off and adding it again took 700 operations of the 6,800 of a small program
+    if here == 1 and heavy:  # as it stands: loops that end by themselves do not batch well
+        results, totals, least = body(*jax.tree.map(lambda a: a.reshape(a.shape[1:]), parts))
+        results, totals, least = jax.tree.map(lambda a: a[None], (results, totals, least))
+    elif here == 1 and alike:
+        results, totals, least = body(*parts)
+        if shape.devices == 1:
+            return results, totals, least
+        totals, least = jax.tree.map(lambda a: a[None], (totals, least))
+    elif here == 1:  # a batch of one: cutting the axis off and adding it again took 700 operations of the 6,800 of a small program
         results, totals, least = jax.vmap(body)(*parts)
     elif shape.streaming < (1 if heavy else 2):
         results, totals, least = jax.vmap(body)(*parts)
@@ -31,6 +42,8 @@ def sweep(shape: Shape, body: Callable[..., tuple[Any, Any, Any]], *parts: Any, 
     else:
         results, totals, least = _streamed(shape, body, groups, parts)
     totals, least = gathered(shape, (totals, least))
+    if groups * shape.devices == 1:
+        return results, *jax.tree.map(lambda a: a.reshape(a.shape[1:]), (totals, least))
     return results, jax.tree.map(lambda a: a.sum(0), totals), jax.tree.map(lambda a: a.min(0), least)
 
 

@@ -75,7 +75,14 @@ def targets_of(shape: Shape, data: Data, at: Both, move: Both, aim: Aim) -> Both
 
 def centring(shape: Shape, data: Data, at: Both, move: Both, steps: tuple[Array, Array], mu: Array, least_mu: Array) -> Array:
     """Sigma: (mu_affine / mu)^3, at most MOST_CENTRING and not below least_mu (what the goal needs: going further only costs digits)."""
-    gap, _ = after_steps(shape, data, at, move, steps, steps)
+
+    def total(v: Array, z: Array, a: Array, b: Array) -> Array:
+        return jnp.sum(product_after(v * z, a, b, *steps))
+
+    def after(t: Terms, here: Products, m: Move) -> tuple[None, Array, None]:
+        return None, sum(jax.tree.leaves(jax.tree.map(total, *here, m.primal, m.dual))), None
+
+    _, gap, _ = everywhere(shape, data, after, at, move)
     ratio = gap / data.count / mu
     return jnp.maximum(jnp.minimum(ratio * ratio * ratio, MOST_CENTRING), jnp.clip(least_mu / mu, 1e-6, 0.5))
 
@@ -137,7 +144,14 @@ def step_lengths(shape: Shape, data: Data, at: Both, d: Direction) -> tuple[Arra
     near = 1.0 - 1e3 * jnp.finfo(d.fall_primal.dtype).eps  # the same number, rounded elsewhere
     falls = jnp.stack([d.fall_primal, d.fall_dual])
     blocking = -near * falls
-    gap, products = after_steps(shape, data, at, d.move, (d.step_primal, d.step_dual), (blocking[0], blocking[1]))
+    steps = d.step_primal, d.step_dual
+
+    def body(t: Terms, here: Products, m: Move) -> tuple[None, Array, Any]:
+        found = zip(*(jax.tree.leaves(tree) for tree in (*here, m.primal, m.dual)), strict=True)
+        gaps, primal, dual = zip(*(after_step(*one, *steps, blocking[0], blocking[1]) for one in found), strict=True)
+        return None, sum(gaps), (reduce(jnp.minimum, primal), reduce(jnp.minimum, dual))
+
+    _, gap, products = everywhere(shape, data, body, at, d.move)
     target = gap / data.count * (1.0 - SHORTEST)
 
     def length(fall: Array, product: Array) -> Array:
@@ -149,28 +163,13 @@ def step_lengths(shape: Shape, data: Data, at: Both, d: Direction) -> tuple[Arra
     return primal, dual
 
 
-def after_steps(
-    shape: Shape, data: Data, at: Both, move: Both, steps: tuple[Array, Array], blocking: tuple[Array, Array]
-) -> tuple[Array, tuple[Array, Array]]:
-    """The sum of the products after the steps; and the smallest product, after its partner's step, of an entry whose rise is at most
-    `blocking`, of the primal and of the dual part."""
-
-    def body(t: Terms, here: Products, m: Move) -> tuple[None, Array, Any]:
-        found = zip(*(jax.tree.leaves(tree) for tree in (*here, m.primal, m.dual)), strict=True)
-        gaps, primal, dual = zip(*(after_step(*one, *steps, *blocking) for one in found), strict=True)
-        return None, sum(gaps), (reduce(jnp.minimum, primal), reduce(jnp.minimum, dual))
-
-    return everywhere(shape, data, body, at, move)[1:]
-
-
-@jax.jit
 def after_step(v: Array, z: Array, a: Array, b: Array, p: Array, q: Array, most_primal: Array, most_dual: Array) -> list[Array]:
-    """In one pass, of one array."""
+    """In one pass: the sum of the products after the steps p and q, and the smallest product, after its partner's step, of an entry whose
+    rise is at most `most_primal`, and of one whose dual rise is at most `most_dual`."""
     product, far = v * z, jnp.full_like(v, jnp.inf)
-    after = product_after(product, a, b, p, q)
-    primal = jax.lax.select(a <= most_primal, product + product * (q * b), far)
-    dual = jax.lax.select(b <= most_dual, product + product * (p * a), far)
-    return reduced((jnp.add, jnp.minimum, jnp.minimum), (0.0, jnp.inf, jnp.inf), (after, primal, dual))
+    one, other = 1.0 + p * a, 1.0 + q * b
+    primal, dual = jax.lax.select(a <= most_primal, product * other, far), jax.lax.select(b <= most_dual, product * one, far)
+    return reduced((jnp.add, jnp.minimum, jnp.minimum), (0.0, jnp.inf, jnp.inf), (product * (one * other), primal, dual))
 
 
 @jax.jit
