@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kernels.cells import diagonal_of
+from kernels.cells import diagonal_of, identity
 from kernels.segments import taken
 
 BLOCK = 448
@@ -38,7 +38,7 @@ def blocked_factor(matrix: jax.Array, shifts: tuple[float, ...]) -> Blocked:
         inverse, below, rest = [], [], scaled
         for start, end in zip(starts, [*starts[1:], n], strict=True):
             m = end - start
-            eye = jnp.eye(m, dtype=matrix.dtype)
+            eye = identity(m, matrix.dtype)
             corner = jax.lax.linalg.cholesky(rest[:m, :m] + shift * eye, symmetrize_input=False)
             inverse.append(jax.lax.linalg.triangular_solve(corner, eye, left_side=True, lower=True))
             if end < n:
@@ -54,7 +54,7 @@ def blocked_factor(matrix: jax.Array, shifts: tuple[float, ...]) -> Blocked:
     _, (inverse, below) = jax.lax.while_loop(
         lambda c: (c[0] < len(shifts)) & failed(c[1]), lambda c: (c[0] + 1, attempt(taken(ladder, c[0]))), start
     )
-    inverse = tuple(jnp.where(jnp.isfinite(a), a, jnp.eye(a.shape[0], dtype=a.dtype)) for a in inverse)
+    inverse = tuple(jnp.where(jnp.isfinite(a), a, identity(a.shape[0], a.dtype)) for a in inverse)
     below = tuple(jnp.where(jnp.isfinite(a), a, 0.0) for a in below)
     return Blocked(scale, inverse, below)
 

@@ -38,6 +38,11 @@ def diagonal(entries: jax.Array, size: int) -> jax.Array:
     return jax.lax.pad(entries, zero, [(0, 0, 0)] * len(lead) + [(0, behind, size)]).reshape(*lead, size, size)
 
 
+def identity(n: int, dtype: Any) -> jax.Array:
+    """[n, n], in four operations."""
+    return (jax.lax.broadcasted_iota(int, (n, n), 0) == jax.lax.broadcasted_iota(int, (n, n), 1)).astype(dtype)
+
+
 def inverse_factor(matrix: jax.Array, regularisation: float) -> jax.Array:
     """T with T matrix T' = I for a batch of symmetric positive definite matrices [..., n, n]: inverse Cholesky after Jacobi scaling.
 
@@ -49,7 +54,7 @@ def inverse_factor(matrix: jax.Array, regularisation: float) -> jax.Array:
         return matrix
     scale = jax.lax.rsqrt(jnp.maximum(diagonal_of(matrix), jnp.finfo(matrix.dtype).tiny))
     scaled = matrix * scale[..., :, None] * scale[..., None, :]
-    eye = jnp.eye(n, dtype=matrix.dtype)
+    eye = identity(n, matrix.dtype)
 
     shifts = jnp.asarray([regularisation, *shifts_for(matrix.dtype)], matrix.dtype)
 

@@ -241,5 +241,6 @@ def _state_like(layout: Layout) -> Any:
     from optimizer.solver.start import lift
     from optimizer.solver.structure import Both
 
-    rows = jax.tree.map(lambda a: jax.ShapeDtypeStruct((2, *a.shape), a.dtype), Both(layout.data.cells.terms.rhs, layout.data.own.rhs))
-    return jax.eval_shape(partial(lift, layout.shape._replace(devices=1)), layout.data, rows)
+    cells, own = layout.data.cells.terms, layout.data.own
+    columns = jax.tree.map(lambda a: jax.ShapeDtypeStruct((2, *a.shape), a.dtype), Both(cells.cost, own.cost))
+    return jax.eval_shape(partial(lift, layout.shape._replace(devices=1)), layout.data, columns, Both(cells.rhs, own.rhs))

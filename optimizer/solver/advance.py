@@ -97,7 +97,7 @@ def advance(shape: Shape, data: Data, s: State, res: Residual, f: Factor, least_
         fall_primal, fall_dual, error = (jax.lax.select(better, a, b) for a, b in zip(now, then, strict=True))
         best = Direction(mixed(shape, data, c.best.move, trial.move, weights), fall_primal, fall_dual, error)
         failures = c.failures + (correcting & ~longer)
-        long = jnp.minimum(best.step_primal, best.step_dual) > LONG_ENOUGH
+        long = jnp.maximum(fall_primal, fall_dual) < 1.0 / LONG_ENOUGH
         ended = ~good | (failures > FAILURES) | (begun & long) | (c.stage + 1 >= 2 + CORRECTORS)
         return Search(c.stage + 1, best, sigma, c.correctors + (correcting & better), failures, c.rounds + solved.rounds, ended, room)
 

@@ -172,10 +172,11 @@ def dense_couplings(
 
     cross = jnp.transpose(jax.vmap(with_streams)(dense_x, dense_u, dense_ud), (3, 2, 0, 1))  # [n, B, rows, streams]
 
-    def among(one: tuple[Array, Array, Array, Array]) -> Array:  # [rows, B, n]
-        x, r, u, ud = one
-        value = (dense_x * x * theta_x).sum(1) + (dense_r * r * kinds.r).sum(1) + (dense_u * u * kinds.u).sum(1)
-        return value + (dense_ud * ud * kinds.ud).sum(1)[:, None, :] * first_block[:, None]
+    of_blocks, theta = jnp.concatenate([dense_x, dense_r, dense_u], axis=1), jnp.concatenate([theta_x, kinds.r, kinds.u], axis=0)
 
-    block = jax.lax.map(among, dense)  # [rows, rows, B, n]
+    def among(one: tuple[Array, Array]) -> Array:  # [rows, B, n]
+        of_node = (dense_ud * one[1] * kinds.ud).sum(1)
+        return (of_blocks * one[0] * theta).sum(1) + of_node[:, None, :] * first_block[:, None]
+
+    block = jax.lax.map(among, (of_blocks, dense_ud))  # [rows, rows, B, n]
     return cross, jnp.transpose(block, (3, 2, 0, 1))

@@ -234,7 +234,7 @@ def expand(shape: Shape, data: Data, s: State, local: Both, targets: Both, g: Bo
     of_z = (solved.z / (s.own.v[z] + ~real) + g.own[z]) * real
     q = jnp.concatenate([of_z, (local.own.k * aty + g.own)[shape.acquisitions :]])
     own = move_of(shape, local.own, targets.own, q, solved.y.own)
-    primal, dual = jax.tree.map(lambda a, b: jnp.maximum(-jnp.minimum(a, b), 0.0), least, rises(own))
+    primal, dual = jax.tree.map(lambda a, b: -jnp.minimum(a, b), least, rises(own))
     return Direction(Both(cells, own), primal, dual, solved.error / (1.0 + data.rhs_size))
 
 

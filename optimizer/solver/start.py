@@ -34,23 +34,23 @@ def starting_point(shape: Shape, data: Data, f: Factor) -> State:
     sides = (jax.tree.map(jnp.multiply, side, active) for side in (Both(terms.rhs, data.own.rhs), weighted_cost))
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), *sides)
 
-    def one(rhs: Both) -> Both:
+    def one(rhs: Both) -> tuple[Both, Both]:
         cells = jax.vmap(lambda a: node_first(shape, a))(rhs.cells)
         y, _ = solve(shape, data, f, Both(cells, rhs.own), jnp.zeros(shape.acquisitions, cells.pool.dtype))
-        return Both(jax.vmap(lambda *a: node_last(shape, NodeRows(*a)))(*y.cells), y.own)
+        y = Both(jax.vmap(lambda *a: node_last(shape, NodeRows(*a)))(*y.cells), y.own)
+        return y, transpose(shape, data, y)
 
-    return lift(shape, data, jax.lax.map(one, both))  # one after the other, so that the solve is compiled once
+    y, columns = jax.lax.map(one, both)  # one after the other, so that the solve is compiled once
+    return lift(shape, data, columns, jax.tree.map(lambda a: a[1], y))
 
 
 def sizes(tree: Any) -> Array:
     return sum(jnp.sum(jnp.abs(a)) for a in jax.tree.leaves(tree))
 
 
-def lift(shape: Shape, data: Data, both: Both) -> State:
-    """v = A' primal and z = c - A' dual, both at least a share of their mean size and inside the boxes; `both`: rows, primal on dual."""
-    columns = jax.lax.map(lambda y: transpose(shape, data, y), both)
+def lift(shape: Shape, data: Data, columns: Both, dual: Both) -> State:
+    """v and z = c - A' dual, both at least a share of their mean size and inside the boxes; `columns`: v, then A' dual, [2, ...]."""
     values, prices = (jax.tree.map(lambda a, k=k: a[k], columns) for k in (0, 1))
-    dual = jax.tree.map(lambda a: a[1], both)
 
     def first(t: Terms, v: Any, q: Any) -> tuple[Any, Any, None]:
         v, q = mul(v, t.active), jax.tree.map(lambda c, a, m: (c - a) * m, t.cost, q, t.active)
@@ -74,7 +74,7 @@ def lift(shape: Shape, data: Data, both: Both) -> State:
             lambda a, m, b, le: m * (jnp.maximum(a, le * ~b) + le * b), q, t.active, t.bounded, floors
         )
         zu = above(shape, lambda a, b, le: b * (jnp.maximum(-a, 0.0) + le), q, t.bounded, floors)
-        return Point(v, w, zl, zu, y), dot_of_chunk(mul(v, t.active), zl) + dot_of_chunk(mul(w, t.bounded), zu), None
+        return Point(v, w, zl, zu, y), dot_of_chunk(v, zl) + dot_of_chunk(w, zu), None
 
     state, gap, _ = everywhere(shape, data, second, v, q, dual)
     mu = gap / data.count

@@ -60,10 +60,12 @@ def aim_of(stage: Array, steps: tuple[Array, Array], target_mu: Array, gain: flo
 def targets_of(shape: Shape, data: Data, at: Both, move: Both, aim: Aim) -> Both:
     """Of all products, in units of the present ones; zero where there is no variable or no bound, that is where the product is zero."""
 
+    bent, least = -aim.bend, -aim.most
+
     def target(v: Array, z: Array, a: Array, b: Array) -> Array:
-        product, curvature = v * z, jax.lax.clamp(-aim.bend, a * b, aim.bend)
+        product, curvature = v * z, jax.lax.clamp(bent, a * b, aim.bend)
         after = product_after(product, a, b, aim.step_primal, aim.step_dual)
-        pull = aim.pulls * jnp.maximum(jax.lax.clamp(aim.low, after, aim.high) - aim.kept * after, -aim.most)
+        pull = aim.pulls * jnp.maximum(jax.lax.clamp(aim.low, after, aim.high) - aim.kept * after, least)
         wished = a + b - aim.begun + pull / product - curvature
         return jax.lax.select(product > 0, wished, jnp.zeros_like(wished))
 
@@ -98,9 +100,11 @@ def longest_mix(
     low = steps[0] * steps[1]
     weights = low + (1.0 - low) * np.linspace(0.0, 1.0, WEIGHTS, dtype=low.dtype)
 
+    each = tuple(weights[k] for k in range(WEIGHTS - 1))
+
     def least(bases: Any, trials: Any) -> Array:
         pairs = zip(jax.tree.leaves(bases), jax.tree.leaves(trials), strict=True)
-        return reduce(jnp.minimum, [least_of_mixes(a, b, weights) for a, b in pairs])
+        return reduce(jnp.minimum, [least_of_mixes(a, b, each) for a, b in pairs])
 
     def search(t: Terms, a: Move, b: Move) -> tuple[None, None, Any]:
         return None, None, (least(a.primal, b.primal), least(a.dual, b.dual))
@@ -111,11 +115,11 @@ def longest_mix(
 
 
 @jax.jit
-def least_of_mixes(a: Array, b: Array, weights: Array) -> Array:
-    """The least entry of every mix, at most 0, in one pass; the last weight is one. Functions of arrays that are compiled by themselves,
+def least_of_mixes(a: Array, b: Array, weights: tuple[Array, ...]) -> Array:
+    """The least entry of every mix, at most 0, in one pass; a last weight is one. Functions of arrays that are compiled by themselves,
     such as this, are stated once for all arrays of one shape."""
     more = b - a
-    each = [*(a + weights[k] * more for k in range(WEIGHTS - 1)), b]
+    each = [*(a + weight * more for weight in weights), b]
     return jnp.stack(reduced([jnp.minimum] * WEIGHTS, [0.0] * WEIGHTS, each))
 
 
@@ -143,8 +147,8 @@ def step_lengths(shape: Shape, data: Data, at: Both, d: Direction) -> tuple[Arra
     """
     near = 1.0 - 1e3 * jnp.finfo(d.fall_primal.dtype).eps  # the same number, rounded elsewhere
     falls = jnp.stack([d.fall_primal, d.fall_dual])
-    blocking = -near * falls
-    steps = d.step_primal, d.step_dual
+    blocking, most = -near * falls, to_boundary(falls)
+    steps = most[0], most[1]
 
     def body(t: Terms, here: Products, m: Move) -> tuple[None, Array, Any]:
         found = zip(*(jax.tree.leaves(tree) for tree in (*here, m.primal, m.dual)), strict=True)
@@ -154,13 +158,10 @@ def step_lengths(shape: Shape, data: Data, at: Both, d: Direction) -> tuple[Arra
     _, gap, products = everywhere(shape, data, body, at, d.move)
     target = gap / data.count * (1.0 - SHORTEST)
 
-    def length(fall: Array, product: Array) -> Array:
-        most = to_boundary(fall)
-        wished = (1.0 - target / jnp.maximum(product, jnp.finfo(product.dtype).tiny)) * most
-        return jax.lax.select(most >= 1.0, most, jax.lax.clamp(SHORTEST * most, wished, LONGEST * most))
-
-    primal, dual = jnp.minimum(length(falls, jnp.stack(products)), LONGEST)
-    return primal, dual
+    product = jnp.maximum(jnp.stack(products), jnp.finfo(falls.dtype).tiny)
+    wished = jax.lax.clamp(SHORTEST * most, (1.0 - target / product) * most, LONGEST * most)
+    lengths = jnp.minimum(jax.lax.select(most >= 1.0, most, wished), LONGEST)
+    return lengths[0], lengths[1]
 
 
 def after_step(v: Array, z: Array, a: Array, b: Array, p: Array, q: Array, most_primal: Array, most_dual: Array) -> list[Array]:
