@@ -26,6 +26,7 @@ from optimizer.solution import Neighbours as Neighbours
 from optimizer.solution import Solution as Solution
 
 SIMPLEX_PACKAGES = ("highspy", "numpy", "scipy")
+ROUNDING = 1e-13  # of the cost: a gap that no other plan or bound could close
 
 
 def solve(program: Program, settings: Settings | None = None, neighbours: Neighbours | None = None) -> Solution:
@@ -48,12 +49,19 @@ def solve(program: Program, settings: Settings | None = None, neighbours: Neighb
     choice = choose(program, settings)
     with whole_run():
         found = by_simplex(program, settings, choice, neighbours) if choice.engine == SIMPLEX else None
-        if found is not None and (found.status is Status.CERTIFIED or settings.engine == SIMPLEX):
+        if found is not None and (settings.engine == SIMPLEX or _is_final(found)):
             return _later(found, proving)
         from optimizer.interior import by_interior_point  # JAX
 
         solution = replace(by_interior_point(program, settings, neighbours), engine_reason=choice.reason)
         return _later(solution if found is None else _after(found, solution), proving)
+
+
+def _is_final(found: Solution) -> bool:
+    """Whether the interior point could not do better either: the gap is reached, or is rounding. (It is relative to the cost without
+    penalties and constant, which may be nothing.)"""
+    c = found.certificate
+    return c.status is Status.CERTIFIED or (c.status is Status.FEASIBLE and c.gap <= ROUNDING * max(1.0, abs(c.objective)))
 
 
 def by_simplex(program: Program, settings: Settings, choice: Choice, neighbours: Neighbours | None) -> Solution | None:
