@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import optimizer
 from optimizer.build.build import Built, build
 from optimizer.program.cost import cost, slack_costs
 from optimizer.program.program import Plan as Values
 from optimizer.report.accounting import COLUMNS, cost_table, total_usd
 from optimizer.spec import load_case
-from tests.unit.oracle_plan import oracle_plan
 
 HERE = Path(__file__).resolve().parent.parent
 SMALL = sorted((HERE / "oracle" / "cases").glob("*.yaml"))
@@ -58,7 +58,7 @@ def test_any_quantities_cost_the_same_in_both_accounts(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
 def test_the_table_of_a_plan_adds_up_to_its_certified_objective(path: Path) -> None:
-    plan = oracle_plan(load_case(path))
+    plan = optimizer.plan(load_case(path))
     if not plan.has_values:
         assert plan.cost.empty
         return
@@ -71,7 +71,7 @@ def test_the_table_of_a_plan_adds_up_to_its_certified_objective(path: Path) -> N
 
 def test_other_tables_hold_the_same_dollars() -> None:
     """Orders and unserved work are priced a second time, row by row."""
-    plan = oracle_plan(load_case(HERE / "unit" / "small_case.yaml"))
+    plan = optimizer.plan(load_case(HERE / "unit" / "small_case.yaml"))
     by_category = plan.cost.groupby("category")["expected_present_value_usd"].sum()
     assert plan.unserved["expected_present_value_usd"].sum() == pytest.approx(by_category["unserved"], rel=1e-9)
     of_orders = plan.cost[plan.cost["source"].isin(plan.acquisitions["offer"])]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -20,7 +21,6 @@ from optimizer.analysis.utilisation import utilisation
 from optimizer.cli import main
 from optimizer.settings import Settings
 from optimizer.spec import CaseError
-from tests.unit.oracle_plan import without_solver as without_solver
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN_OR_RENT = ROOT / "configs" / "cases" / "own_or_rent.yaml"
@@ -72,7 +72,7 @@ def test_along_the_rent_and_for_pairs() -> None:
     holds(flip, 55_000 / (4 * 0.3), 1e-4)
     assert flip.before.reading.measure == pytest.approx(500_000, rel=1e-3)
     assert flip.after.reading.measure == pytest.approx(700_000, rel=1e-3)
-    found = break_even(OWN_OR_RENT, (PRICE, 20_000, 120_000), "own_share=0.6", against=(RENT, [20_000, 36_000]), points=3, tolerance=1e-3)
+    found = break_even(OWN_OR_RENT, (PRICE, 10_000, 120_000), "own_share=0.6", against=(RENT, [20_000, 36_000]), points=3, tolerance=1e-3)
     for rent in (20_000, 36_000):  # 300,000 owned are 58 % of the compute, 400,000 are 70 %
         holds(only(found.of(found.decisions[0], rent)), 4 * rent * 0.5 - 20_000, 1e-3)
     assert found.own_against == 30_000 and {point.against for point in found.points} == {20_000, 36_000}
@@ -89,7 +89,6 @@ def test_a_cost_that_is_reached_is_told_from_bounds() -> None:
     assert all(flip.before.reading.state == "below" and flip.after.reading.state == "at least" for flip in found.flips)
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_whole_numbers_end_at_neighbours() -> None:
     """Delivery after L months: a chip works for the whole quarters that are left and costs 35,000 + 5,000 a year. In 18 months it spares
     45,000 $ of rent and costs 42,500; ordered one month later it spares 37,500."""
@@ -119,7 +118,6 @@ def test_what_an_offer_is_worth_on_both_sides() -> None:
     assert least == 0 <= most <= 2000
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_where_no_plan_is_possible_is_named_and_bracketed(tmp_path: Path) -> None:
     """100,000 chips that stand already need power: below it the case is infeasible."""
     chips = "existing: {old: {class: own, chip: h100, place: hall, count_chips: 100000, end: 2031-01-01}}\n"
@@ -133,7 +131,6 @@ def test_where_no_plan_is_possible_is_named_and_bracketed(tmp_path: Path) -> Non
     assert len(found.points) == found.solves
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_two_flips_are_both_found_and_the_second_of_none_is_not_invented() -> None:
     """Along the price 400,000 chips are owned up to 40,000; a threshold that is never crossed has no flip."""
     found = break_even(OWN_OR_RENT, FieldRange(PRICE, 1000, 110_000, ratios=True), ["own_share=0.99", "own_share=0"], points=5)
@@ -141,12 +138,14 @@ def test_two_flips_are_both_found_and_the_second_of_none_is_not_invented() -> No
     assert found.points[1].value == pytest.approx(1000 * 110**0.25, rel=0.01)
 
 
-def test_highs_flips_at_the_same_place(request: pytest.FixtureRequest) -> None:
+def test_highs_flips_at_the_same_place() -> None:
+    """As the interior point does."""
     field = "offers.reserve.price_usd_per_chip_hour"
     decisions = ["offer=reserve", "reserved_share=0.6"]
-    ours = break_even(TINY, (field, 0.5, 6), decisions, tolerance=1e-2, points=5)
-    request.getfixturevalue("without_solver")
-    theirs = break_even(TINY, (field, 0.5, 6), decisions, tolerance=1e-2, points=5)
+    ours, theirs = (
+        break_even(TINY, (field, 0.5, 6), decisions, replace(TIGHT, engine=engine), tolerance=1e-2, points=5)
+        for engine in ("interior", "simplex")
+    )
     assert [f.decision.text for f in ours.flips] == [f.decision.text for f in theirs.flips] and len(ours.flips) >= 2
     for a, b in zip(ours.flips, theirs.flips, strict=True):
         assert (a.before.reading.state, a.after.reading.state) == (b.before.reading.state, b.after.reading.state)
@@ -172,7 +171,6 @@ def test_the_utilisation_of_own_or_rent() -> None:
     assert owned.last_chip == pytest.approx(0.5) and owned.last_chip > rivals.break_even > 0.4  # one more chip would work 0.4 of the time
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_the_utilisation_with_energy_discount_and_end_value(tmp_path: Path) -> None:
     """Against the formula written out: two years by year, 8 %, life of 48 months, idle and load energy, usable shares."""
     case = extended(
@@ -198,7 +196,6 @@ def test_the_utilisation_with_energy_discount_and_end_value(tmp_path: Path) -> N
     assert at == pytest.approx(r.rent_usd_per_used_hour, rel=1e-9)  # there both cost the same per used hour
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_what_replaces_a_chip_is_weighed_by_the_work_that_it_does(tmp_path: Path) -> None:
     """Two workloads on own chips, 1 and 3 chips of work: the rented chip does half as much of the first, and none of the second."""
     case = tmp_path / "case.yaml"
@@ -215,14 +212,12 @@ def test_what_replaces_a_chip_is_weighed_by_the_work_that_it_does(tmp_path: Path
     assert r.work_share == pytest.approx(0.25) and r.break_even == pytest.approx(13_750 / 60_000)
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_a_case_without_own_offers_has_no_break_even_utilisation(capsys: pytest.CaptureFixture) -> None:
     assert main(["break-even", str(TINY)]) == 2
     assert "no own offer" in capsys.readouterr().err
 
 
 # the command ----------------------------------------------------------------------------------------------------------------------
-@pytest.mark.usefixtures("without_solver")
 def test_the_command_writes_what_it_shows(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "flips"
     options = ["--field", f"{PRICE}=20000:60000", "--when", "own_share=0.6", "--points", "3", "--tolerance", "0.01"]
@@ -245,7 +240,6 @@ def test_the_command_writes_what_it_shows(tmp_path: Path, capsys: pytest.Capture
     assert f"Results: {out}" in page and "nothing is claimed" in " ".join(page.split())
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_the_page_without_a_field(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "use"
     assert main(["break-even", str(OWN_OR_RENT), "--out", str(out)]) == 0

@@ -28,6 +28,7 @@ from optimizer.solver import layout as layouts
 from tests.oracle.random_programs import FAMILIES, random_program
 from tests.unit.small_case import FILE, small_case
 
+INTERIOR = Settings(engine="interior")
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 # A plan whose solve tells of every checkpoint it has written and then rests, so that it can be killed between two of them.
@@ -84,7 +85,7 @@ def same_answer(one: Solution, other: Solution) -> None:
 def test_kill_9_in_the_middle_of_a_solve(tmp_path: Path) -> None:
     """The real thing, through the command: the same plan, and no iteration before the last checkpoint is made again."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "COLUMNS": "100"}
-    arguments = ["plan", str(FILE), "--checkpoint", str(tmp_path / "state"), "--checkpoint-interval", "0"]
+    arguments = ["plan", str(FILE), "--checkpoint", str(tmp_path / "state"), "--checkpoint-interval", "0", "--engine", "interior"]
     command = [sys.executable, "-c", SLOW_PLAN, *arguments, "--out", str(tmp_path / "killed")]
     written = -1
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
@@ -105,7 +106,7 @@ def test_kill_9_in_the_middle_of_a_solve(tmp_path: Path) -> None:
     assert f"Resumed at iteration {written} from the checkpoint" in done.stdout
     assert not state.exists(), "the answer is written, and the state has gone"
 
-    optimizer.plan(str(FILE)).write(tmp_path / "whole")
+    optimizer.plan(str(FILE), INTERIOR).write(tmp_path / "whole")
     documents = [json.loads((tmp_path / name / "plan.json").read_text()) for name in ("resumed", "whole")]
     for document in documents:
         for name in ("seconds", "compilations", "versions", "device"):
@@ -118,8 +119,8 @@ def test_kill_9_in_the_middle_of_a_solve(tmp_path: Path) -> None:
 @pytest.mark.parametrize("iteration", [0, 3, 7, 8])
 def test_a_resumed_solve_ends_with_the_same_bits(iteration: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a plan had been certified already, and with every kind of row."""
-    whole = solve(medium())
-    settings = Settings(checkpoint=tmp_path, checkpoint_interval_s=0)
+    whole = solve(medium(), INTERIOR)
+    settings = Settings(engine="interior", checkpoint=tmp_path, checkpoint_interval_s=0)
     killed_after(iteration, monkeypatch, lambda: solve(medium(), settings))
     resumed = solve(medium(), settings)
     assert resumed.resumed_at_iteration == iteration and resumed.notes == ()
@@ -136,7 +137,7 @@ def test_nothing_before_the_checkpoint_is_repeated(tmp_path: Path, monkeypatch: 
         return k._replace(factor=lambda *a: (calls.append(1), k.factor(*a))[1])
 
     monkeypatch.setattr(interior_point, "compile_for", counting)
-    settings = Settings(checkpoint=tmp_path, checkpoint_interval_s=0)
+    settings = Settings(engine="interior", checkpoint=tmp_path, checkpoint_interval_s=0)
     killed_after(5, monkeypatch, lambda: solve(medium(), settings))
     assert len(calls) == 1 + 5
     calls.clear()
@@ -145,14 +146,14 @@ def test_nothing_before_the_checkpoint_is_repeated(tmp_path: Path, monkeypatch: 
 
 
 def test_a_short_solve_writes_nothing(tmp_path: Path) -> None:
-    found = solve(medium(), Settings(checkpoint=tmp_path / "state"))
+    found = solve(medium(), Settings(engine="interior", checkpoint=tmp_path / "state"))
     assert found.status is Status.CERTIFIED and found.resumed_at_iteration is None and not (tmp_path / "state").exists()
 
 
 def test_the_solves_of_a_longer_run_are_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each finds its own state, a finished one included; another program's is left alone."""
     first, second, other = (random_program(seed, **FAMILIES["plain"]) for seed in (0, 1, 2))
-    settings = Settings(checkpoint=tmp_path, checkpoint_interval_s=0)
+    settings = Settings(engine="interior", checkpoint=tmp_path, checkpoint_interval_s=0)
 
     def run() -> list[Solution]:
         with whole_run():
@@ -160,7 +161,7 @@ def test_the_solves_of_a_longer_run_are_not_repeated(tmp_path: Path, monkeypatch
 
     killed_after(3, monkeypatch, lambda: solve(other, settings))
     (foreign,) = tmp_path.iterdir()
-    whole = [solve(first), solve(second)]
+    whole = [solve(first, INTERIOR), solve(second, INTERIOR)]
     real, complete = Store.write, []
 
     def write(store: Store, saved) -> None:
@@ -187,7 +188,7 @@ def test_a_plan_of_several_solves_goes_on_in_the_one_that_was_killed(tmp_path: P
         f"name: queues\nextends: {ROOT / 'configs' / 'cases' / 'two_clouds.yaml'}\nperformance: {{throughput: model}}\n"
         "workloads:\n  chat:\n    tpot_p99_ms: 40\n    burstiness: {arrival_cv2: 3.9, peakedness: 3.7}\n"
     )
-    settings = Settings(checkpoint=tmp_path / "state", checkpoint_interval_s=0)
+    settings = Settings(engine="interior", checkpoint=tmp_path / "state", checkpoint_interval_s=0)
     whole = optimizer.plan(case, settings)
     real, finished = Store.write, []
 
@@ -211,7 +212,7 @@ def test_a_plan_of_several_solves_goes_on_in_the_one_that_was_killed(tmp_path: P
 def test_other_settings_and_other_numbers_have_their_own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    program, settings = medium(), Settings(checkpoint=tmp_path, checkpoint_interval_s=0)
+    program, settings = medium(), Settings(engine="interior", checkpoint=tmp_path, checkpoint_interval_s=0)
     killed_after(4, monkeypatch, lambda: solve(program, settings))
     assert solve(program, replace(settings, gap_relative=1e-5)).resumed_at_iteration is None
     dearer = replace(program, acquisition_cost=program.acquisition_cost * np.where(np.arange(program.acquisitions) == 0, 1 + 1e-12, 1.0))
@@ -221,7 +222,7 @@ def test_other_settings_and_other_numbers_have_their_own_state(tmp_path: Path, m
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "noise", "other_shape", "later_format"])
 def test_a_damaged_checkpoint_is_a_note_and_a_new_start(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(checkpoint=tmp_path, checkpoint_interval_s=0)
+    settings = Settings(engine="interior", checkpoint=tmp_path, checkpoint_interval_s=0)
     killed_after(4, monkeypatch, lambda: solve(medium(), settings))
     (file,) = tmp_path.iterdir()
     content = file.read_bytes()
@@ -243,12 +244,12 @@ def test_a_damaged_checkpoint_is_a_note_and_a_new_start(damage: str, tmp_path: P
     assert found.resumed_at_iteration is None
     (note,) = found.notes
     assert note.startswith(f"The checkpoint {file} cannot be used (") and note.endswith("the solve began anew.") and "\n" not in note
-    same_answer(found, solve(medium()))
+    same_answer(found, solve(medium(), INTERIOR))
 
 
 def test_a_directory_that_cannot_be_written_is_a_note(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    found = solve(medium(), Settings(checkpoint=tmp_path / "file", checkpoint_interval_s=0))
+    found = solve(medium(), Settings(engine="interior", checkpoint=tmp_path / "file", checkpoint_interval_s=0))
     assert found.status is Status.CERTIFIED
     (note,) = found.notes
     assert note.startswith("No checkpoint could be written to ") and note.endswith("the solve went on without.")
@@ -256,7 +257,7 @@ def test_a_directory_that_cannot_be_written_is_a_note(tmp_path: Path) -> None:
 
 def test_a_half_written_file_is_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill while a checkpoint is written leaves the one before it."""
-    settings = Settings(checkpoint=tmp_path, checkpoint_interval_s=0)
+    settings = Settings(engine="interior", checkpoint=tmp_path, checkpoint_interval_s=0)
     real, count = np.savez, []
 
     def cut_short(out, **arrays) -> None:
@@ -307,9 +308,9 @@ XLA_SAID = "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 687194767
 @pytest.mark.parametrize("error", [jax.errors.JaxRuntimeError(XLA_SAID), MemoryError()])
 @pytest.mark.parametrize("iteration", [0, 6])
 def test_a_solve_that_runs_out_of_memory_goes_on_in_less(error: Exception, iteration: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = solve(medium())
+    whole = solve(medium(), INTERIOR)
     starts = memory_ends(monkeypatch, iteration, error)
-    found = solve(medium())
+    found = solve(medium(), INTERIOR)
     assert starts == [(1, 0), (2, iteration)]
     (note,) = found.notes
     assert note.startswith("The device ran out of memory in iteration") and "chunk after chunk" in note
@@ -324,7 +325,7 @@ def test_the_devices_memory_is_free_before_the_solve_goes_on(monkeypatch: pytest
     monkeypatch.setattr(layouts, "SMALL", (dict.fromkeys(layouts.SMALL[0], 0),))
     for name, value in (("LEAST_BYTES", 0), ("CHUNK_BYTES", 1), ("LEAST_LANES", 1)):
         monkeypatch.setattr(cut, name, value)
-    whole = solve(program)
+    whole = solve(program, INTERIOR)
     starts = memory_ends(monkeypatch, 4, MemoryError())
     ending, held = interior_point.interior_point, []
     kept = jax.live_arrays()  # of other tests
@@ -338,7 +339,7 @@ def test_the_devices_memory_is_free_before_the_solve_goes_on(monkeypatch: pytest
             yield iterate
 
     monkeypatch.setattr(interior_point, "interior_point", watched)
-    found = solve(program)
+    found = solve(program, INTERIOR)
     assert starts == [(1, 0), (2, 4)]
     assert held[0] > 50 and held[1] <= 0, "arrays on the device: while the solve was under way, and when it went on"
     assert found.certificate.objective == pytest.approx(whole.certificate.objective, rel=2e-6)
@@ -346,7 +347,7 @@ def test_the_devices_memory_is_free_before_the_solve_goes_on(monkeypatch: pytest
 
 def test_memory_that_never_suffices_is_a_status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     memory_ends(monkeypatch, 3, jax.errors.JaxRuntimeError(XLA_SAID), also_streaming=True)
-    assert cli.main(["plan", str(FILE)]) in (1, 3)
+    assert cli.main(["plan", str(FILE), "--engine", "interior"]) in (1, 3)
     said = capsys.readouterr()
     assert "Traceback" not in said.out + said.err
     told = " ".join(said.out.split())
@@ -358,15 +359,15 @@ def test_memory_that_ends_before_the_first_point_fails_with_the_reason(monkeypat
         raise jax.errors.JaxRuntimeError(XLA_SAID)
 
     monkeypatch.setattr(interior_point, "compile_for", refused)
-    plan = optimizer.plan(small_case())
+    plan = optimizer.plan(small_case(), INTERIOR)
     assert plan.status == "FAILED" and plan.exit_code == 1 and "68719476736 bytes" in plan.reason
     assert len(plan.warnings) >= 2
 
 
 def test_what_was_certified_before_memory_ended_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for more than the iterations before the end can give."""
-    settings = Settings(gap_relative=1e-9)
-    memory_ends(monkeypatch, solve(medium()).iterations, MemoryError(), also_streaming=True)
+    settings = Settings(engine="interior", gap_relative=1e-9)
+    memory_ends(monkeypatch, solve(medium(), INTERIOR).iterations, MemoryError(), also_streaming=True)
     found = solve(medium(), settings)
     assert found.status is Status.FEASIBLE and found.certificate.gap_relative < 1e-4
     assert len(found.notes) == 2
@@ -375,4 +376,4 @@ def test_what_was_certified_before_memory_ended_is_kept(monkeypatch: pytest.Monk
 def test_other_errors_are_not_taken_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     memory_ends(monkeypatch, 2, RuntimeError("INTERNAL: the roof leaks"))
     with pytest.raises(RuntimeError, match="the roof leaks"):
-        solve(medium())
+        solve(medium(), INTERIOR)

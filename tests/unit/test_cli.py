@@ -16,8 +16,7 @@ import pytest
 import optimizer
 from optimizer import cli
 from optimizer.given_orders import signed_counts
-from tests.unit.oracle_plan import oracle_plan, oracle_solve
-from tests.unit.oracle_plan import without_solver as without_solver
+from optimizer.solve import solve
 from tests.unit.small_case import FILE, small_case
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -31,7 +30,6 @@ def one_line(text: str) -> str:
 
 
 # plan -----------------------------------------------------------------------------------------------------------------------------
-@pytest.mark.usefixtures("without_solver")
 def test_plan_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "results"
     assert cli.main(["plan", SMALL, "--out", str(out)]) == 0
@@ -41,7 +39,6 @@ def test_plan_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert said.err == ""
 
 
-@pytest.mark.usefixtures("without_solver")
 @pytest.mark.parametrize(
     ("case", "code", "status"),
     [("44_derived_bound", 1, "FAILED"), ("40_infeasible_constant", 4, "INFEASIBLE"), ("49_hand_newsvendor", 0, "CERTIFIED")],
@@ -57,7 +54,7 @@ def test_a_plan_that_is_not_good_enough_is_feasible(monkeypatch: pytest.MonkeyPa
     from optimizer.program.certificate import certify
 
     def poor(program, settings, neighbours=None):
-        good = oracle_solve(program, settings)
+        good = solve(program, settings)
         plan, multipliers = good.certificate.plan, good.certificate.multipliers
         assert plan is not None and multipliers is not None
         return replace(good, certificate=certify(program, plan, replace(multipliers, capacity=0.9 * multipliers.capacity), 1e-6))
@@ -68,7 +65,6 @@ def test_a_plan_that_is_not_good_enough_is_feasible(monkeypatch: pytest.MonkeyPa
     assert said.startswith("small: FEASIBLE") and "wider than asked" in said
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_an_answer_that_cannot_be_written_is_still_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,9 +169,8 @@ def test_schema(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 # evaluate -------------------------------------------------------------------------------------------------------------------------
-@pytest.mark.usefixtures("without_solver")
 def test_the_best_plan_costs_nothing_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plan = oracle_plan(small_case())
+    plan = optimizer.plan(small_case())
     target = plan.write(tmp_path / "best")
     for name in ("plan.json", "acquisitions.csv"):
         out = tmp_path / "evaluation.json"
@@ -186,7 +181,6 @@ def test_the_best_plan_costs_nothing_more(tmp_path: Path, capsys: pytest.Capture
         assert document["given"]["objective_usd"] == pytest.approx(plan.objective_usd, rel=1e-6)
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_signing_nothing_costs_more_and_the_bracket_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     case = small_case({"limits": {"share": {"signed_compute": None}}})
     evaluation = optimizer.evaluate(case, [])
@@ -197,7 +191,6 @@ def test_signing_nothing_costs_more_and_the_bracket_holds(tmp_path: Path, capsys
     assert "difference" in evaluation.summary(80)
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_acquisitions_beyond_a_limit_are_infeasible_with_the_limit_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mine.json"
     file.write_text(json.dumps([{"offer": "own_texas", "signing_date": "2026-10-01", "count_chips": 5000}]))
@@ -207,7 +200,6 @@ def test_acquisitions_beyond_a_limit_are_infeasible_with_the_limit_named(tmp_pat
     assert "5,000 chips of own_texas signed on 2026-10-01 take" in said
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_acquisitions_beyond_what_is_available_are_infeasible() -> None:
     case = small_case({"limits": None, "sites": {"sweden": {"power_mw": 1}}})
     mine = [{"offer": "own_sweden", "signing_date": "2027-04-01", "scenario": "boom", "count_chips": 33}]  # 30 are there
@@ -248,15 +240,16 @@ def test_acquisitions_are_matched_by_offer_date_and_scenario() -> None:
 
 
 # the real thing -------------------------------------------------------------------------------------------------------------------
-def test_the_command_end_to_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("engine", "package"), [("auto", "highspy"), ("interior", "jax")])
+def test_the_command_end_to_end(engine: str, package: str, tmp_path: Path) -> None:
     """A process of its own, the solver itself, a pipe, and colours switched off."""
     environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "80", "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, str(ROOT / "scripts" / "plan.py"), str(CASES / "49_hand_newsvendor.yaml")]
+    command = [sys.executable, str(ROOT / "scripts" / "plan.py"), str(CASES / "49_hand_newsvendor.yaml"), "--engine", engine]
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stderr
     assert "CERTIFIED" in run.stdout.splitlines()[0] and max(map(len, run.stdout.splitlines())) <= 80
     document = json.loads((tmp_path / "plans" / "49_hand_newsvendor" / "plan.json").read_text())
-    assert document["status"] == "CERTIFIED" and document["gap_relative"] <= 1e-6 and document["versions"]["jax"]
+    assert document["status"] == "CERTIFIED" and document["gap_relative"] <= 1e-6 and document["versions"][package]
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:

@@ -1,7 +1,4 @@
-"""Two cases side by side: closed forms of what each input adds, groups that only go together, written plans, and the command.
-
-HiGHS proposes the plans (`without_solver`), the certificate judges them as always.
-"""
+"""Two cases side by side: closed forms of what each input adds, groups that only go together, written plans, and the command."""
 
 from __future__ import annotations
 
@@ -25,7 +22,6 @@ from optimizer.analysis.shares_of_difference import divide
 from optimizer.cli import main
 from optimizer.spec import CaseError, load_case
 from optimizer.spec.extends import read_case_file
-from tests.unit.oracle_plan import without_solver as without_solver
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN_OR_RENT = ROOT / "configs" / "cases" / "own_or_rent.yaml"
@@ -33,7 +29,6 @@ TINY = ROOT / "tests" / "oracle" / "cases" / "49_hand_newsvendor.yaml"
 LEVELS = np.array([1, 1.5, 2, 2.5, 3, 4, 5, 7, 9, 12])
 BUY, RENT, WORK = "offers.buy", "offers.rent", "workloads.work"
 
-pytestmark = pytest.mark.usefixtures("without_solver")
 
 
 def written(folder: Path, name: str, text: str, base: Path = OWN_OR_RENT) -> Path:

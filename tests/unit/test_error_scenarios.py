@@ -24,10 +24,10 @@ from optimizer.report.case_prices import CasePrices
 from optimizer.report.chips_used import chips_per_work
 from optimizer.report.result import Plan
 from optimizer.settings import Settings
+from optimizer.solve import solve
 from optimizer.spec import CaseError, load_case
 from optimizer.spec.resolved import Case
 from tests.property.test_cost_table import random_values
-from tests.unit.oracle_plan import oracle_plan, oracle_solve
 
 TWO_CLOUDS = Path(__file__).resolve().parents[2] / "configs" / "cases" / "two_clouds.yaml"
 NAMES = ["slow", "expected", "launch"]
@@ -49,7 +49,7 @@ def without_error(whole: Case, throughput_sd: float) -> Case:
 
 
 def least_cost(whole: Case) -> float:
-    certificate = oracle_solve(build(whole).program).certificate
+    certificate = solve(build(whole).program).certificate
     assert certificate.gap_relative < 1e-6
     return certificate.objective
 
@@ -183,7 +183,7 @@ def test_any_quantities_cost_the_same_in_both_accounts(built: Built) -> None:
 
 
 def test_the_tables_count_the_chips_of_their_own_scenario() -> None:
-    plan = oracle_plan(case(**SMALL))
+    plan = optimizer.plan(case(**SMALL))
     p, structure, found = plan.built.program, plan.built.structure, plan.solution.certificate.plan
     assert found is not None and plan.cost["expected_present_value_usd"].sum() == pytest.approx(plan.objective_usd, rel=1e-9)
     busy = (found.x * p.pair_capacity[p.template_of_node][:, None]).sum()

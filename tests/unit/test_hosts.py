@@ -22,8 +22,8 @@ def test_two_hosts_give_one_answer_and_the_first_tells_it(tmp_path: Path) -> Non
         address = f"127.0.0.1:{free.getsockname()[1]}"
 
     def started(rank: int) -> subprocess.Popen:
-        hosts = ["--hosts", f"{address},{rank},2"]
-        command = [sys.executable, "-m", "optimizer.cli", "plan", str(CASE), "--out", str(tmp_path / str(rank)), *hosts]
+        options = ["--out", str(tmp_path / str(rank)), "--engine", "interior", "--hosts", f"{address},{rank},2"]
+        command = [sys.executable, "-m", "optimizer.cli", "plan", str(CASE), *options]
         environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

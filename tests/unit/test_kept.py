@@ -24,7 +24,7 @@ if "loads" in sys.argv:
     def _built(*_):
         raise AssertionError("traced again")
     compiled._built = _built
-found = solve(reference_program(1, 0), Settings(gap_relative=1e-8))
+found = solve(reference_program(1, 0), Settings(engine="interior", gap_relative=1e-8))
 print(found.status.name, found.certificate.objective.hex(), found.certificate.lower_bound.hex(), found.iterations, found.compilations)
 """
 ROOT = Path(__file__).resolve().parents[2]

@@ -28,7 +28,7 @@ cut.LEAST_BYTES, cut.CHUNK_BYTES, cut.LEAST_LANES, layout.DEVICE_BYTES = 0, 1, 1
 layout.SMALL = (dict.fromkeys(layout.SMALL[0], 0),)
 program = random_program(0, **FAMILIES[family])
 for count in counts:
-    solution = solve(program, Settings(devices=count))
+    solution = solve(program, Settings(engine="interior", devices=count))
     shape = layout.make_layout(program, count).shape
     c = solution.certificate
     chunks = shape.groups * shape.chunks

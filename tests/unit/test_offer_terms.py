@@ -20,11 +20,10 @@ from optimizer.build.build import Built
 from optimizer.given_orders import fixed, signed_counts
 from optimizer.plan import build
 from optimizer.report.accounting import total_usd
+from optimizer.solve import solve
 from optimizer.spec import CaseError, load_case
 from optimizer.spec.extends import read_case_file
 from tests.oracle.extensive import solve_extensive
-from tests.unit.oracle_plan import oracle_plan, oracle_solve
-from tests.unit.oracle_plan import without_solver as without_solver
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "aws:us-east-1"
@@ -59,7 +58,7 @@ def built_of(folder: Path, offers: Mapping[str, Any], demand: list[float], more:
 
 
 def best_usd(built: Built) -> float:
-    found = oracle_solve(built.program).certificate
+    found = solve(built.program).certificate
     assert found.status.name == "CERTIFIED", found.reason
     return found.objective
 
@@ -226,7 +225,7 @@ def test_limits_follow_each_delivery(tmp_path: Path) -> None:
         ({"limits": {"capex": {"board": {"max_usd": {"by_period": [0, 5, 0, 100, 0, 0, 0, 0]}}}}}, 5 / 0.25),
         (power, min(50 / 0.25, 100) / kilowatts),
     ):
-        plan = oracle_plan(load_case(case_file(tmp_path, {"x": OWN | tranches}, [1000] * 8, more)))
+        plan = optimizer.plan(load_case(case_file(tmp_path, {"x": OWN | tranches}, [1000] * 8, more)))
         assert plan.acquisitions["count_chips"].sum() == pytest.approx(most, rel=1e-9)
         assert plan.acquisitions["count_chips"].tolist() == pytest.approx([0.25 * most, 0.75 * most], rel=1e-9)
 
@@ -235,7 +234,7 @@ def test_a_delivery_after_the_horizon_is_committed_and_not_paid(tmp_path: Path) 
     offer = (
         OWN | ON_FIRST_DAY | {"deliveries": [{"months": 0, "share": 0.5}, {"months": 30, "share": 0.5}], "lot_chips": 100, "take": "all"}
     )
-    plan = oracle_plan(load_case(case_file(tmp_path, {"x": offer}, [50] * 8)))
+    plan = optimizer.plan(load_case(case_file(tmp_path, {"x": offer}, [50] * 8)))
     assert plan.objective_usd == pytest.approx(50 * 30000 + 50 * 1000 / 365.25 * sum(DAYS), rel=1e-9)
     (late,) = plan.commitments_beyond_horizon.to_dict("records")
     assert (late["chips"], late["nominal_usd"], late["last_end_date"]) == (50, 50 * 30000, date(2032, 4, 1))
@@ -261,25 +260,25 @@ def test_a_lot_against_brute_force(tmp_path: Path) -> None:
 
 def test_a_part_of_a_lot_is_named(tmp_path: Path) -> None:
     offer = LEASE | ON_FIRST_DAY | {"lot_chips": 200, "price_usd_per_chip_hour": 5}
-    plan = oracle_plan(load_case(case_file(tmp_path, {"deal": offer}, DEMAND)))
+    plan = optimizer.plan(load_case(case_file(tmp_path, {"deal": offer}, DEMAND)))
     said = [warning for warning in plan.warnings if warning.startswith("offers.deal")]
     assert len(said) == 2 and "`take: all`" in said[0] and "the plan takes 60 % of the lot of 200 chips" in said[1]
     for take, count in (("all", 200), ("nothing", 0)):
-        plan = oracle_plan(load_case(case_file(tmp_path, {"deal": offer | {"take": take}}, DEMAND)))
+        plan = optimizer.plan(load_case(case_file(tmp_path, {"deal": offer | {"take": take}}, DEMAND)))
         assert not any("offers.deal" in warning for warning in plan.warnings)
         assert plan.acquisitions["count_chips"].sum() == count
 
 
 def test_a_lot_that_breaks_a_limit_is_infeasible(tmp_path: Path) -> None:
     offer = OWN | ON_FIRST_DAY | {"lot_chips": 100, "take": "all"}
-    plan = oracle_plan(load_case(case_file(tmp_path, {"deal": offer}, DEMAND, {"limits": {"capex": {"board": {"max_usd": 2.0e6}}}})))
+    plan = optimizer.plan(load_case(case_file(tmp_path, {"deal": offer}, DEMAND, {"limits": {"capex": {"board": {"max_usd": 2.0e6}}}})))
     assert plan.status == "INFEASIBLE" and "board" in plan.reason and "deal" in plan.reason
 
 
 def test_the_chain_of_a_lot(tmp_path: Path) -> None:
     """All of it is signed; at the break any part goes."""
     offer = LEASE | ON_FIRST_DAY | {"lot_chips": 100, "take": "all", "breaks": {"months": [12]}}
-    plan = oracle_plan(load_case(case_file(tmp_path, {"deal": offer}, FALLS)))
+    plan = optimizer.plan(load_case(case_file(tmp_path, {"deal": offer}, FALLS)))
     assert plan.acquisitions["count_chips"].tolist() == pytest.approx([100, 40], rel=1e-9)
     assert plan.objective_usd == pytest.approx(2 * 24 * (100 * sum(DAYS[:4]) + 40 * sum(DAYS[4:])), rel=1e-9)
 
@@ -299,7 +298,7 @@ TWO = {
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> optimizer.Plan:
-    return oracle_plan(load_case(case_file(tmp_path_factory.mktemp("terms"), TERMS, DEMAND, TWO)))
+    return optimizer.plan(load_case(case_file(tmp_path_factory.mktemp("terms"), TERMS, DEMAND, TWO)))
 
 
 def test_the_tables_of_a_plan_with_terms(plan: optimizer.Plan) -> None:
@@ -342,7 +341,6 @@ def test_what_stands_carries_the_work(plan: optimizer.Plan) -> None:
     assert plan.unserved["expected_present_value_usd"].sum() == pytest.approx(0, abs=1e-3)
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_a_plan_with_terms_is_evaluated_as_it_was_written(plan: optimizer.Plan, tmp_path: Path) -> None:
     written = plan.write(tmp_path / "out")
     orders = json.loads((written / "plan.json").read_text())["acquisitions"]

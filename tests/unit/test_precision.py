@@ -19,11 +19,11 @@ FAMILIES_TRIED = ("plain", "limits", "cvar", "tree_all_rows")
 @pytest.mark.parametrize("family", FAMILIES_TRIED)
 def test_each_precision_is_certified_at_its_gap(family: str) -> None:
     program = random_program(0, **FAMILIES[family])
-    exact = solve(program, Settings(gap_relative=1e-8))
+    exact = solve(program, Settings(engine="interior", gap_relative=1e-8))
     assert exact.status is Status.CERTIFIED
     optimum = exact.certificate.objective
     for precision, gap in (("float32", 1e-4), ("mixed", 1e-6)):
-        found = solve(program, Settings(gap_relative=gap, precision=precision))
+        found = solve(program, Settings(engine="interior", gap_relative=gap, precision=precision))
         c = found.certificate
         assert found.status is Status.CERTIFIED, f"{family} {precision}: {c.reason}"
         slack = 1e-8 * abs(optimum)

@@ -1,7 +1,4 @@
-"""Which uncertain inputs matter: designs and indices against closed forms, a case whose cost is linear, kills, and the command.
-
-HiGHS proposes the plans (`without_solver`), the certificate judges them as always.
-"""
+"""Which uncertain inputs matter: designs and indices against closed forms, a case whose cost is linear, kills, and the command."""
 
 from __future__ import annotations
 
@@ -21,7 +18,6 @@ from optimizer.analysis.rank import COST, rank
 from optimizer.analysis.sobol import sobol_indices, sobol_rows
 from optimizer.cli import main
 from optimizer.spec import CaseError
-from tests.unit.oracle_plan import without_solver as without_solver
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN_OR_RENT = ROOT / "configs" / "cases" / "own_or_rent.yaml"
@@ -29,7 +25,6 @@ TINY = ROOT / "tests" / "oracle" / "cases" / "49_hand_newsvendor.yaml"
 RENT, RESERVE = "offers.rent.price_usd_per_chip_hour", "offers.reserve.price_usd_per_chip_hour"
 BUY_USD, RENT_USD, CHIPS = "offers.buy.price_usd_per_chip", "offers.rent.price_usd_per_chip_year", "offers.rent.available_chips"
 
-pytestmark = pytest.mark.usefixtures("without_solver")
 
 
 # ranges -----------------------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ import optimizer
 from optimizer.report import files, text_files
 from optimizer.report.result import TABLES
 from optimizer.spec import load_case
-from tests.unit.oracle_plan import oracle_plan
 from tests.unit.small_case import small_case
 
 CASES = Path(__file__).resolve().parent.parent / "oracle" / "cases"
@@ -22,7 +21,7 @@ CASES = Path(__file__).resolve().parent.parent / "oracle" / "cases"
 
 @pytest.fixture(scope="module")
 def plan() -> optimizer.Plan:
-    return oracle_plan(small_case())
+    return optimizer.plan(small_case())
 
 
 def test_a_directory_holds_the_plan_and_every_table_twice(plan: optimizer.Plan, tmp_path: Path) -> None:
@@ -57,7 +56,7 @@ def test_plan_json_says_what_matters(plan: optimizer.Plan) -> None:
 
 
 def test_nothing_that_is_no_number_reaches_json(tmp_path: Path) -> None:
-    plan = oracle_plan(load_case(CASES / "40_infeasible_constant.yaml"))
+    plan = optimizer.plan(load_case(CASES / "40_infeasible_constant.yaml"))
     text = (plan.write(tmp_path / "out") / "plan.json").read_text()
     document = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} in plan.json"))
     assert document["status"] == "INFEASIBLE" and document["objective_usd"] is None and document["lower_bound_usd"] is None

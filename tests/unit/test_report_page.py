@@ -12,7 +12,6 @@ from optimizer.report import figures
 from optimizer.report.page import bullets, grid, line, print_page, text_of
 from optimizer.report.summary import plan_page
 from optimizer.spec import load_case
-from tests.unit.oracle_plan import oracle_plan
 from tests.unit.small_case import small_case
 
 CASES = Path(__file__).resolve().parent.parent / "oracle" / "cases"
@@ -20,7 +19,7 @@ CASES = Path(__file__).resolve().parent.parent / "oracle" / "cases"
 
 @pytest.fixture(scope="module")
 def plan() -> optimizer.Plan:
-    return oracle_plan(small_case())
+    return optimizer.plan(small_case())
 
 
 @pytest.mark.parametrize(
@@ -68,10 +67,10 @@ def test_a_plan_on_disk_says_where(plan: optimizer.Plan) -> None:
 
 
 def test_an_infeasible_case_names_its_limits_and_amounts() -> None:
-    text = oracle_plan(load_case(CASES / "40_infeasible_constant.yaml")).summary(200)
+    text = optimizer.plan(load_case(CASES / "40_infeasible_constant.yaml")).summary(200)
     assert "power at site old is short by 0.000104 MW in 2027Q1 because the existing fleet kept takes 0.011 MW" in text
     assert "sites.old.power_mw.by_date.1.value" in text and "Own or rent" not in text
-    text = oracle_plan(load_case(CASES / "41_infeasible_share.yaml")).summary(200)
+    text = optimizer.plan(load_case(CASES / "41_infeasible_share.yaml")).summary(200)
     assert "share owned misses its minimum by 4.07 chips in 2027Q2 because power at site texas leaves 0.083 MW in 2027Q3" in text
 
 

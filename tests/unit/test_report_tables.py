@@ -12,7 +12,6 @@ import optimizer
 from optimizer.report.frames import frame, sums
 from optimizer.spec import load_case
 from tests.oracle.extensive import solve_extensive
-from tests.unit.oracle_plan import oracle_plan
 from tests.unit.small_case import small_case
 
 CASES = Path(__file__).resolve().parent.parent / "oracle" / "cases"
@@ -20,7 +19,7 @@ CASES = Path(__file__).resolve().parent.parent / "oracle" / "cases"
 
 @pytest.fixture(scope="module")
 def plan() -> optimizer.Plan:
-    return oracle_plan(small_case())
+    return optimizer.plan(small_case())
 
 
 def test_orders_are_the_arrays_in_words(plan: optimizer.Plan) -> None:
@@ -67,7 +66,7 @@ def test_placed_and_unserved_work_is_the_demand(plan: optimizer.Plan) -> None:
 
 
 def test_commitments_beyond_the_horizon_by_hand() -> None:
-    plan = oracle_plan(load_case(CASES / "51_long_contracts.yaml"))
+    plan = optimizer.plan(load_case(CASES / "51_long_contracts.yaml"))
     table = plan.commitments_beyond_horizon
     assert set(table["kind"]) == {"lease", "reserved_1y", "reserved_3y"} & set(table["kind"]) and len(table)
     end = plan.built.structure.calendar.end
@@ -131,24 +130,24 @@ def test_capacity_prices_are_slopes_of_the_optimal_cost(plan: optimizer.Plan) ->
 def test_share_of_the_cost_on_assumed_numbers() -> None:
     """Half of two equal pools' cost rests on an assumed price when one of the two prices is assumed."""
     case = small_case()
-    none = oracle_plan(case).assumed
+    none = optimizer.plan(case).assumed
     assert (none.price, none.throughput, none.either) == (0.0, 0.0, 0.0)
     offers = {name: {"assumed": True} for name in ("own_texas", "lease_north")}
-    some = oracle_plan(small_case({"offers": offers}))
+    some = optimizer.plan(small_case({"offers": offers}))
     cost = some.cost.assign(size=some.cost["expected_present_value_usd"].abs())
     mine = cost[cost["source"].isin(offers) & (cost["category"] != "energy")]["size"].sum() / cost["size"].sum()
     assert some.assumed.price == pytest.approx(mine) and 0 < mine < 1 and some.assumed.either == pytest.approx(mine)
 
 
 def test_workloads_that_no_pool_may_serve_are_excused() -> None:
-    plan = oracle_plan(load_case(CASES / "22_latency_points.yaml"))
+    plan = optimizer.plan(load_case(CASES / "22_latency_points.yaml"))
     assert {e.workload for e in plan.excuses} == {"near"}
     assert len({e.pool for e in plan.excuses}) == len(plan.built.structure.pools)
     assert all(e.sentence for e in plan.excuses)
 
 
 def test_tables_without_rows_keep_the_types_of_their_columns(plan: optimizer.Plan) -> None:
-    empty = oracle_plan(load_case(CASES / "40_infeasible_constant.yaml"))
+    empty = optimizer.plan(load_case(CASES / "40_infeasible_constant.yaml"))
     assert empty.status == "INFEASIBLE" and np.isnan(empty.objective_usd)
     for name, table in empty.tables().items():
         assert table.empty, name

@@ -27,6 +27,7 @@ from optimizer.solver.structure import Both, node_first
 from optimizer.solver.substitution import Factor
 from tests.oracle.random_programs import FAMILIES, random_program
 
+INTERIOR = Settings(engine="interior")
 FAMILIES_WITH_EVERY_ROW = ("plain", "limits", "sides", "cvar", "windows", "linking", "contingency", "tree_all_rows")
 
 
@@ -108,7 +109,7 @@ def test_work_that_takes_no_capacity_does_not_disturb_the_factor() -> None:
     capacity[:, program.pair_pool == program.pair_pool[0]] = 0.0
     free = replace(program, pair_capacity=capacity)
     assert not make_layout(free).presolved.capacity_active.all()
-    found = solve(free, Settings())
+    found = solve(free, INTERIOR)
     assert found.status is Status.CERTIFIED
     assert sum(line.refinement_rounds for line in found.log) <= 10
 
@@ -137,8 +138,8 @@ def test_buckets_waste_at_most_a_sixteenth_of_large_sizes() -> None:
 
 
 def test_a_second_solve_of_a_shape_compiles_nothing() -> None:
-    solve(random_program(0, **FAMILIES["plain"]), Settings())
-    assert solve(random_program(1, **FAMILIES["plain"]), Settings()).compilations == 0
+    solve(random_program(0, **FAMILIES["plain"]), INTERIOR)
+    assert solve(random_program(1, **FAMILIES["plain"]), INTERIOR).compilations == 0
 
 
 def test_one_iteration_is_one_factorisation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +151,7 @@ def test_one_iteration_is_one_factorisation(monkeypatch: pytest.MonkeyPatch) -> 
         return k._replace(factor=lambda *a: (calls.append(1), k.factor(*a))[1])
 
     monkeypatch.setattr(interior_point, "compile_for", counting)
-    solution = solve(random_program(0, **FAMILIES["plain"]), Settings())
+    solution = solve(random_program(0, **FAMILIES["plain"]), INTERIOR)
     assert len(calls) == solution.iterations + 1  # and one for the starting point
 
 
@@ -175,7 +176,7 @@ def test_the_acquisitions_of_a_pool_close_the_coupling_as_the_dense_product_does
 def test_the_coupling_closed_over_outputs_finds_the_same_optimum(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What programs with more acquisitions than outputs take."""
     program = random_program(1, **FAMILIES[family])
-    settings = Settings(gap_relative=1e-7)
+    settings = replace(INTERIOR, gap_relative=1e-7)
     over_acquisitions = solve(program, settings)
     real = layouts.padded_shape
     monkeypatch.setattr(layouts, "padded_shape", lambda *a: real(*a)._replace(acquisition_space=False))
@@ -203,10 +204,10 @@ def test_all_chunks_at_once_find_what_one_after_the_other_do(monkeypatch: pytest
 def test_compiled_code_is_dropped_when_the_process_is_crowded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same answer, from code that is loaded anew, and no compilation."""
     program = random_program(0, **FAMILIES["plain"])
-    first = solve(program, Settings())
+    first = solve(program, INTERIOR)
     kept = compiled._compile.cache_info().currsize
     monkeypatch.setattr(devices, "MOST_MAPS", 0.0)
-    again = solve(program, Settings())
+    again = solve(program, INTERIOR)
     assert kept >= 1
     assert compiled._compile.cache_info().currsize == 1
     assert again.compilations == 0

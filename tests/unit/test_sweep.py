@@ -30,7 +30,6 @@ from optimizer.sweep_fields import Fields
 from optimizer.sweep_journal import NAME, JournalError
 from optimizer.sweep_points import grid, read_points, read_vary
 from optimizer.sweep_start import NAME as START
-from tests.unit.oracle_plan import without_solver as without_solver
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CASES = ROOT / "tests" / "oracle" / "cases"
@@ -80,7 +79,6 @@ def test_a_point_is_the_plan_of_the_case_with_these_values(tmp_path: Path) -> No
         assert sum(value for name, value in row.items() if name.startswith("share_")) == pytest.approx(1)
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_results_on_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert cli.main(["sweep", str(TINY), "--vary", f"{RESERVE}=1:4:4", "--out", str(out)]) == 0
@@ -100,7 +98,6 @@ def test_results_on_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert not list(out.glob(".*")) and {path.name for path in out.iterdir()} == {"sweep.csv", "sweep.json", "sweep.svg", NAME, START}
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_points_of_a_file_and_two_fields_without_a_plot(tmp_path: Path) -> None:
     file = tmp_path / "points.csv"
     file.write_text(f"{RESERVE}, end_value\n1.5,none\n2.5,straight_line\n")
@@ -109,7 +106,6 @@ def test_points_of_a_file_and_two_fields_without_a_plot(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "sweep.svg").exists() and len(found.table) == 2 and "2 CERTIFIED" in found.summary()
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_a_point_that_has_no_plan_is_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Infeasible ones, ones that contradict themselves, and ones that break the solver."""
     case = tmp_path / "floor.yaml"
@@ -142,7 +138,6 @@ def test_a_point_that_has_no_plan_is_a_row(tmp_path: Path, capsys: pytest.Captur
         optimizer.sweep(TINY, points=points)
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_a_point_beyond_the_tried_ones_that_cannot_be_used_is_a_row() -> None:
     """Of many values that are no numbers only some are tried before."""
     dates: list[Any] = [date(2027 + k // 12, k % 12 + 1, 1) for k in range(24)]
@@ -285,7 +280,6 @@ def test_kill_9_in_the_middle_of_a_sweep(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_an_interrupted_sweep_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     solve, calls = importlib.import_module("optimizer.plan").solve, []
 
@@ -307,7 +301,6 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path, capsys: pytest.CaptureFixt
     assert len(table(tmp_path / "out")) == 4
 
 
-@pytest.mark.usefixtures("without_solver")
 @pytest.mark.parametrize("damage", ["torn", "torn_to_nothing", "middle"])
 def test_a_damaged_journal_costs_its_damaged_lines_only(damage: str, tmp_path: Path) -> None:
     values = {RESERVE: [1, 2, 3, 4]}
@@ -326,7 +319,6 @@ def test_a_damaged_journal_costs_its_damaged_lines_only(damage: str, tmp_path: P
     assert optimizer.sweep(TINY, values, directory=tmp_path).solved == 0
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_another_case_catalog_or_setting_is_refused(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["sweep", str(tiny), "--vary", f"{RESERVE}=1,2", "--out", str(tmp_path / "out")]
     assert cli.main(command) == 0
@@ -346,7 +338,6 @@ def test_another_case_catalog_or_setting_is_refused(tiny: Path, tmp_path: Path, 
     assert [row[RESERVE] for row in table(tmp_path / "out")] == ["1", "2"] and table(tmp_path / "out") != before
 
 
-@pytest.mark.usefixtures("without_solver")
 def test_two_sweeps_in_one_directory_at_once_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("fcntl")
 

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import optimizer
 from optimizer.build import Built, build, values
 from optimizer.program.program import Plan as Values
 from optimizer.report.frames import records
 from optimizer.report.training_runs import training_runs_page, training_runs_table
 from optimizer.report.work import unserved_table
 from optimizer.spec import load_case
-from tests.unit.oracle_plan import oracle_plan
 
 CASES = Path(__file__).resolve().parent.parent / "oracle" / "cases"
 RATE = 391 * 3600 / 1e6  # exaFLOP per chip-hour of the oracle's g90
@@ -165,7 +165,7 @@ def test_two_places_are_said(two_scenarios: Built) -> None:
 
 
 def test_of_a_solved_plan() -> None:
-    plan = oracle_plan(load_case(CASES / "54_runs_two_scenarios.yaml"))
+    plan = optimizer.plan(load_case(CASES / "54_runs_two_scenarios.yaml"))
     table = plan.training_runs
     assert len(table) == 8 and plan.status == "CERTIFIED"
     assert table["exaflop"].to_numpy() == pytest.approx(plan.built.program.link_upper, rel=1e-9)
@@ -180,7 +180,7 @@ def test_of_a_solved_plan() -> None:
 
 
 def test_a_case_without_runs_has_an_empty_table() -> None:
-    plan = oracle_plan(load_case(CASES / "19_training.yaml"))
+    plan = optimizer.plan(load_case(CASES / "19_training.yaml"))
     assert plan.training_runs.empty and training_runs_page(plan.training_runs) == []
     assert "Training runs" not in plan.summary()
 
@@ -189,7 +189,7 @@ def test_a_run_that_no_pool_may_do() -> None:
     """All of it is undone at its price, and the plan says why."""
     case = load_case(CASES / "53_hand_run.yaml")
     workload = replace(case.workloads["train"], allowed_chips=("another",))
-    plan = oracle_plan(replace(case, workloads={"train": workload}))
+    plan = optimizer.plan(replace(case, workloads={"train": workload}))
     assert plan.status == "CERTIFIED" and plan.objective_usd == pytest.approx(70000 * 2.5 * 1.12 ** (-227 / 365.25))
     (row,) = plan.training_runs.to_dict("records")
     assert row["undone_exaflop"] == pytest.approx(70000) and row["one_place_and_chip"] == "nothing runs"

@@ -19,6 +19,7 @@ from optimizer.solver.layout import make_layout
 from optimizer.solver.warm import fitted
 from tests.oracle.random_programs import FAMILIES, random_program
 
+INTERIOR = Settings(engine="interior")
 FAMILIES_TRIED = ("plain", "limits", "cvar", "tree_all_rows")
 
 
@@ -38,12 +39,12 @@ def changed(program: Program, seed: int) -> Program:
 @pytest.mark.parametrize("family", FAMILIES_TRIED)
 def test_neighbours_get_the_answers_that_they_get_alone(family: str) -> None:
     program, neighbours = random_program(0, **FAMILIES[family]), Neighbours()
-    first = solve(program, Settings(), neighbours)
+    first = solve(program, INTERIOR, neighbours)
     assert first.status is Status.CERTIFIED and neighbours.warm is not None
     spent = {"alone": 0, "together": 0}
     for seed in range(4):
         other = changed(program, seed)
-        alone, together = solve(other), solve(other, Settings(), neighbours)
+        alone, together = solve(other, INTERIOR), solve(other, INTERIOR, neighbours)
         spent["alone"] += alone.iterations
         spent["together"] += together.iterations
         assert alone.status is together.status is Status.CERTIFIED
@@ -54,7 +55,7 @@ def test_neighbours_get_the_answers_that_they_get_alone(family: str) -> None:
 
 def test_a_start_is_inside_whatever_the_neighbour_used() -> None:
     program, neighbours = random_program(1, **FAMILIES["limits"]), Neighbours()
-    solve(program, Settings(), neighbours)
+    solve(program, INTERIOR, neighbours)
     assert neighbours.warm is not None
     turned = (np.roll(getattr(program, name), 1, axis=0) for name in ("rent_upper", "demand"))  # other columns have an interior
     other = replace(program, rent_upper=next(turned), demand=next(turned))
@@ -73,28 +74,28 @@ def test_a_start_is_inside_whatever_the_neighbour_used() -> None:
 
 def test_other_rows_begin_anew() -> None:
     small, neighbours = random_program(0, **FAMILIES["plain"]), Neighbours()
-    solve(small, Settings(), neighbours)
+    solve(small, INTERIOR, neighbours)
     linked = random_program(0, **FAMILIES["cvar"])
     assert fitted(neighbours.warm, make_layout(linked)) is None
-    assert solve(linked, Settings(), neighbours).iterations == solve(linked).iterations
+    assert solve(linked, INTERIOR, neighbours).iterations == solve(linked, INTERIOR).iterations
 
 
 def test_a_start_that_leads_nowhere_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     program, neighbours = random_program(0, **FAMILIES["plain"]), Neighbours()
-    solve(program, Settings(), neighbours)
-    monkeypatch.setattr(sys.modules["optimizer.solve"], "WARM_MOST", 2)
+    solve(program, INTERIOR, neighbours)
+    monkeypatch.setattr(sys.modules["optimizer.interior"], "WARM_MOST", 2)
     other = changed(program, 0)
-    found = solve(other, Settings(), neighbours)
-    assert found.status is Status.CERTIFIED and found.iterations > solve(other).iterations
+    found = solve(other, INTERIOR, neighbours)
+    assert found.status is Status.CERTIFIED and found.iterations > solve(other, INTERIOR).iterations
 
 
 def test_checkpoints_and_neighbours_do_not_mix(tmp_path) -> None:
     """What a killed process left must not decide the answer of the next."""
     program, neighbours = random_program(0, **FAMILIES["plain"]), Neighbours()
-    solve(program, Settings(), neighbours)
+    solve(program, INTERIOR, neighbours)
     other = changed(program, 0)
-    kept = solve(other, Settings(checkpoint=tmp_path), neighbours)
-    assert kept.certificate.objective == solve(other).certificate.objective
+    kept = solve(other, replace(INTERIOR, checkpoint=tmp_path), neighbours)
+    assert kept.certificate.objective == solve(other, INTERIOR).certificate.objective
 
 
 def _arrays(tree) -> list[np.ndarray]:
@@ -118,6 +119,6 @@ def test_after_a_certificate_that_leads_nowhere_the_usual_start_has_its_time(mon
 
     monkeypatch.setattr(module, "interior_point", stuck_at_first)
     program, neighbours = random_program(0, **FAMILIES["tree_all_rows"]), Neighbours()
-    assert solve(program, Settings(), neighbours).status is Status.CERTIFIED
-    assert solve(changed(program, 1), Settings(), neighbours).status is Status.CERTIFIED
+    assert solve(program, INTERIOR, neighbours).status is Status.CERTIFIED
+    assert solve(changed(program, 1), INTERIOR, neighbours).status is Status.CERTIFIED
     assert len(runs) == 3
