@@ -86,6 +86,6 @@ def test_a_case_becomes_a_program_without_jax(code: str, needed: set[str]) -> No
 
 def test_the_page_of_a_plan_needs_no_dataframe() -> None:
     """Nor does plan.json; a table does."""
-    plan = f"import optimizer\nfrom tests.unit.oracle_plan import oracle_plan\nplan = oracle_plan(optimizer.load({SMALL!r}))\n"
+    plan = f"import optimizer\nplan = optimizer.plan({SMALL!r})\n"
     assert not loaded(f"{plan}assert 'CERTIFIED' in plan.summary() and plan.to_json()") & (TABLES | COMPILER)
     assert "pandas" in loaded(f"{plan}assert len(plan.cost)")
