@@ -64,8 +64,8 @@ def _is_final(found: Solution) -> bool:
     return c.status is Status.CERTIFIED or (c.status is Status.FEASIBLE and c.gap <= ROUNDING * max(1.0, abs(c.objective)))
 
 
-def by_simplex(program: Program, settings: Settings, choice: Choice, neighbours: Neighbours | None) -> Solution | None:
-    """The simplex's best, certified or not; None where it left nothing to judge."""
+def by_simplex(program: Program, settings: Settings, choice: Choice, neighbours: Neighbours | None) -> Solution:
+    """The simplex's best, certified or not."""
     from optimizer.simplex.propose import propose
 
     began, start = time.perf_counter(), None if neighbours is None else neighbours.start
@@ -73,8 +73,6 @@ def by_simplex(program: Program, settings: Settings, choice: Choice, neighbours:
         answer = propose(program, settings.gap_relative, choice.most_pivots, start)
     if neighbours is not None and answer.start is not None:
         neighbours.start = answer.start
-    if answer.certificate is None:
-        return None
     if settings.verbose:
         said = f"{answer.pivots:,} pivots  certified gap {answer.certificate.gap_relative:.2e}"
         print(f"simplex, {choice.size}: {said}", file=sys.stderr)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from optimizer.program.certificate import Certificate, Status, certify
 from optimizer.program.program import Program
 from optimizer.program.tidy import without_dust
@@ -40,9 +42,9 @@ class Start:
 
 @dataclass(frozen=True)
 class Answer:
-    """`certificate`: the best of what was proposed; None where HiGHS left nothing to judge. `start`: for a program of the same form."""
+    """`certificate`: the best of what was proposed. `start`: for a program of the same form."""
 
-    certificate: Certificate | None
+    certificate: Certificate
     pivots: int
     certify_seconds: float
     start: Start | None
@@ -82,8 +84,7 @@ class _Judge:
     def run(self, model: Model, most_pivots: int) -> None:
         for tolerance in TOLERANCES:
             vertex = model.run(max(0, most_pivots - model.pivots), tolerance)
-            if vertex is not None:
-                self._consider(vertex)
+            self._consider(vertex or Vertex(np.zeros(model.columns), np.zeros(model.rows)))
             if self.certified:
                 return
 
@@ -95,9 +96,10 @@ class _Judge:
             self.best = new
         self.seconds += time.perf_counter() - began
 
-    def tidied(self) -> Certificate | None:
+    def tidied(self) -> Certificate:
         """A vertex has few orders, but the repair, or a tolerance, may have left some that are too small to mean anything."""
-        if not self.certified or self.best is None:
+        assert self.best is not None, "something was proposed, be it nothing"
+        if not self.certified:
             return self.best
         began = time.perf_counter()
         clean = without_dust(self.program, self.best, self.gap_relative)

@@ -14,7 +14,7 @@ from optimizer import cli, engine
 from optimizer.engine import Work, choose, has_accelerator
 from optimizer.program.certificate import Status
 from optimizer.settings import ENGINES, Settings
-from optimizer.simplex.propose import Answer
+from optimizer.simplex.model import Model
 from optimizer.solution import INTERIOR, SIMPLEX
 from optimizer.solve import solve
 from scripts.benchmarking.problems import PROBLEMS
@@ -115,11 +115,13 @@ def test_what_the_simplex_does_not_reach_the_interior_point_does(monkeypatch: py
     assert found.certificate.lower_bound <= alone.certificate.objective and alone.certificate.lower_bound <= found.certificate.objective
 
 
-def test_nothing_to_judge_falls_through_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["optimizer.simplex.propose"]
-    monkeypatch.setattr(module, "propose", lambda *_: Answer(None, 7, 0.0, None))
-    found = solve(random_program(0, **FAMILIES["plain"]))
-    assert found.status is Status.CERTIFIED and found.engine == INTERIOR
+def test_where_nothing_was_left_nothing_is_served_and_that_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Model, "run", lambda *_: None)
+    program = random_program(0, **FAMILIES["plain"])
+    found = solve(program)
+    assert found.status is Status.CERTIFIED and found.engine == INTERIOR and len(found.notes) == 1
+    asked = solve(program, Settings(engine="simplex"))
+    assert asked.status is Status.FEASIBLE and asked.engine == SIMPLEX and asked.certificate.gap_relative > 1e-2
 
 
 def test_a_gap_of_rounding_does_not_fall_through() -> None:
@@ -139,7 +141,7 @@ def test_a_simplex_that_was_asked_for_is_left_alone(monkeypatch: pytest.MonkeyPa
     assert found.engine == SIMPLEX and found.status is Status.FEASIBLE and found.iterations <= 10 and found.compilations == 0
 
 
-@pytest.mark.parametrize(("iterations", "better"), [(1, SIMPLEX), (8, INTERIOR)])
+@pytest.mark.parametrize(("iterations", "better"), [(1, SIMPLEX), (7, INTERIOR)])
 def test_the_better_of_two_that_both_missed_is_kept(iterations: int, better: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program = random_program(0, **FAMILIES["plain"])
     interior = solve(program, Settings(engine="interior", max_iterations=iterations))

@@ -16,6 +16,7 @@ from optimizer.program.certificate import Status
 from optimizer.program.program import Program, ProgramError
 from optimizer.settings import Settings
 from optimizer.simplex import model as models
+from optimizer.simplex.by_column import ByColumn
 from optimizer.simplex.extensive import Extensive, extensive_form
 from optimizer.simplex.model import Model
 from optimizer.simplex.propose import Start, propose
@@ -40,8 +41,10 @@ def brackets_meet(one: Solution, other: Solution) -> bool:
 # odd forms ------------------------------------------------------------------------------------------------------------------------
 def of_size(form: Extensive, rows: int, columns: int) -> Extensive:
     """The first rows and columns of a form."""
+    matrix = form.matrix[:rows, :columns].tocsc()
+    entries = ByColumn(matrix.indptr, matrix.indices, matrix.data, (rows, columns))
     return replace(
-        form, matrix=form.matrix[:rows, :columns], cost=form.cost[:columns], lower=form.lower[:columns], upper=form.upper[:columns],
+        form, entries=entries, cost=form.cost[:columns], lower=form.lower[:columns], upper=form.upper[:columns],
         row_lower=form.row_lower[:rows], row_upper=form.row_upper[:rows],
     )  # fmt: skip
 
