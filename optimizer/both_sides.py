@@ -16,7 +16,6 @@ from optimizer.program.certificate import Certificate, Status
 from optimizer.program.infeasible import find_infeasibility
 from optimizer.program.program import Program
 from optimizer.program.right_side import RightSide, Slope, TwoPrices, moved, room
-from optimizer.simplex.around import Around
 from optimizer.solution import SIMPLEX, Solution
 
 STEP = 1e-4
@@ -64,6 +63,8 @@ class _Around:
 
     def __init__(self, program: Program, solution: Solution) -> None:
         assert solution.start is not None
+        from optimizer.simplex.around import Around  # HiGHS
+
         self.program, self.solver = program, Around(program, solution.start)
         here, given = self.solver.here, solution.certificate
         self.known = here is not None and here.plan is not None
