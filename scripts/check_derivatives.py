@@ -92,7 +92,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--step", type=float, default=1e-4, help="relative step")
     parser.add_argument("--gap", type=float, default=1e-9, help="of our own solves")
-    parser.add_argument("--resolve", choices=["own", "highs"], default="own", help="what solves the moved programs")
+    own = "what solves the moved programs (own: the interior point)"
+    parser.add_argument("--resolve", choices=["own", "highs"], default="own", help=own)
     parser.add_argument("--json", type=Path, help="write every field with its verdict and its two sides here")
     options = parser.parse_args()
 
@@ -107,7 +108,8 @@ def main() -> int:
     built = build(case)
     keys = built.parameters.keys
     fields = [keys[i] for i in np.random.default_rng(options.seed).permutation(len(keys))[: options.fields]]
-    settings = optimizer.Settings(gap_relative=options.gap, headroom_gap_relative=1e-2)
+    engine = "interior" if options.resolve == "own" else "auto"  # so that the two ways are two methods
+    settings = optimizer.Settings(gap_relative=options.gap, headroom_gap_relative=1e-2, engine=engine)
     resolve = None
     if options.resolve == "highs":
         from scripts.benchmarking.warm_highs import WarmHighs

@@ -109,6 +109,7 @@ def test_a_case_is_checked_field_by_field_by_both() -> None:
     found = optimizer.sensitivity(CASE, settings, checked=0, fields=fields, step=1e-4, resolve=WarmHighs())
     said = {w.key: judged(found, w, kind_of(two_clouds(), w.key, w.right.step)) for w in found.fields if w.left and w.right}
     assert said == dict(zip(fields, ["agrees", "agrees", "one side"], strict=True))
+    settings = Settings(gap_relative=1e-9, engine="interior")
     ours = optimizer.sensitivity(CASE, settings, checked=0, fields=fields[:1], step=1e-4).fields
     (quick,), (slow,) = ([w for w in side if w.key == fields[0]] for side in (found.fields, ours))
     assert quick.right is not None and slow.right is not None
