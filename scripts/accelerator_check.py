@@ -57,7 +57,7 @@ def main(given: list[str]) -> int:
     record = Record(options.out, 60.0 * options.minutes - CLOSING_S)
     record.about |= {"device": session.device, "platform": session.platform, "versions_of_session": session.versions}
     record.say(f"{session.device}; at most {options.minutes:g} minutes; results in {options.out}")
-    check = Check(record, SMALL if options.small else Sizes())
+    check = Check(record, SMALL if options.small else Sizes(), at_once=session.platform != "cpu")
     record.closing = check.end_on_cpu
     timer = record.end_at_the_limit()
     try:

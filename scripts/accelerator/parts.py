@@ -8,11 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 
+from optimizer.devices import prepare
+from optimizer.solver.interior_point import compile_ahead
+from optimizer.solver.layout import make_layout
 from scripts.accelerator.bracket import program_of
 from scripts.accelerator.ceiling import triad
 from scripts.accelerator.record import Part, Record
@@ -20,6 +25,7 @@ from scripts.accelerator.solving import settings_of, solved
 from scripts.benchmarking.machine import ROOT
 
 COMPILE_S = 60.0  # of a shape, before the first has been measured
+SHAPES_AT_ONCE = 3  # each takes several threads
 ROOM = 0.85  # of a memory that may be filled
 USUAL_BYTES = 64 * 3072  # per node of the family, before it has been measured
 HOST_BYTES_PER_NODE = 60_000  # of the program, the plan and the certificate, for the family
@@ -46,8 +52,10 @@ SMALL = Sizes(("own_or_rent", "two_clouds"), (1, 2), 1, "two_clouds", (4, 3), 1 
 class Check:
     """The parts for a record. The CPU's brackets are computed in a process of their own meanwhile."""
 
-    def __init__(self, record: Record, sizes: Sizes) -> None:
-        self.record, self.sizes = record, sizes
+    def __init__(self, record: Record, sizes: Sizes, at_once: bool = False) -> None:
+        """`at_once`: compile all shapes but the largest first, several at a time: on a CPU that would be what the solves wait for."""
+        self.record, self.sizes, self.at_once = record, sizes, at_once
+        self.compiled: dict[str, float] = {}  # seconds, by problem
         self.answers = record.path.with_name(f"{record.path.stem}.cpu.json")
         self.process: subprocess.Popen | None = None
 
@@ -57,10 +65,11 @@ class Check:
         several = [f"precision:{kind}" for kind in ("mixed", "float32")]
         return [
             Part("ceiling", lambda: 3.0, lambda: triad(s.triad_bytes)),
+            *([Part("compile", lambda: 2 * COMPILE_S, partial(self._compile_at_once, [*solves, s.case]))] if self.at_once else []),
             *(Part(name, self._estimate(name), self._solve(name)) for name in solves),
             *(Part(name, self._estimate(f"reference:{s.precisions_at}"), self._in_precision(name)) for name in several),
             Part("agreement", lambda: 1.0, self._agreement),
-            Part(f"case:{s.case}", lambda: self._compile_s() + 60.0 * (s.case == "frontier_lab"), self._solve(s.case)),
+            Part(f"case:{s.case}", lambda: self._compile_s(s.case) + 60.0 * (s.case == "frontier_lab"), self._solve(s.case)),
             Part("largest", self._largest_estimate, self._largest),
         ]
 
@@ -83,6 +92,15 @@ class Check:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
         self.answers.unlink(missing_ok=True)
+
+    # compilation ------------------------------------------------------------------------------------------------------------------
+    def _compile_at_once(self, names: list[str]) -> dict[str, Any]:
+        jobs = [*((name, "float64") for name in dict.fromkeys(names)), (f"reference:{self.sizes.precisions_at}", "float32")]
+        with ThreadPoolExecutor(SHAPES_AT_ONCE) as pool:
+            for (name, kind), seconds in zip(jobs, pool.map(lambda job: compile_alone(*job), jobs), strict=True):
+                self.record.say(f"compiled {name} in {kind}: {seconds:.1f} s beside others")
+                self.compiled[name] = max(seconds, self.compiled.get(name, 0.0))
+        return {"status": "passed", "reason": f"{len(jobs)} shapes", "seconds_of_shapes": dict(self.compiled)}
 
     # solves -----------------------------------------------------------------------------------------------------------------------
     def _solve(self, name: str, **more: Any) -> Callable[[], dict[str, Any]]:
@@ -112,14 +130,16 @@ class Check:
         return found
 
     # estimates --------------------------------------------------------------------------------------------------------------------
-    def _compile_s(self) -> float:
-        seen = [found["seconds"]["compile"] for found in self.record.parts.values() if found.get("compilations")]
-        return 1.2 * max(seen, default=0.0 if any("seconds" in found for found in self.record.parts.values()) else COMPILE_S)
+    def _compile_s(self, name: str = "") -> float:
+        if name in self.compiled:
+            return 0.0
+        seen = [found["seconds"]["compile"] for found in self.record.parts.values() if "seconds" in found]
+        return 1.2 * max([*seen, *self.compiled.values()], default=COMPILE_S)
 
     def _estimate(self, name: str) -> Callable[[], float]:
         def seconds() -> float:
             scenarios = int(name.partition(":")[2] or 0)
-            return self._compile_s() + 5.0 + 12 * scenarios * ITERATIONS * self._node_seconds()
+            return self._compile_s(name) + 5.0 + 12 * scenarios * ITERATIONS * self._node_seconds()
 
         return seconds
 
@@ -183,6 +203,14 @@ class Check:
                 found |= {"status": "passed", "reason": f"measured over the {iterations} iterations that fitted; {found['reason']}"}
             return found | {"scenarios": scenarios, "larger": tried, "bytes_per_node_expected": per_node}
         return {"status": "skipped", "reason": "; ".join(tried)}
+
+
+def compile_alone(name: str, precision: str) -> float:
+    """Seconds for the shape of a problem, as the solve will ask for it."""
+    layout = make_layout(program_of(name), 1, prepare().platform == "cpu")
+    began = time.perf_counter()
+    compile_ahead(layout, precision)
+    return time.perf_counter() - began
 
 
 IN_ITERATION = ("advance", "residuals", "factor_cells", "close", "add_border")

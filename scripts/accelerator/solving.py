@@ -37,15 +37,16 @@ def settings_of(precision: str = "float64", **more: Any) -> Settings:
 
 
 def solved(name: str, program: Program, settings: Settings, say: Say) -> dict[str, Any]:
-    """Status, bracket, iterations, seconds, milliseconds per iteration, peak memory; "passed" where NumPy's certificate certifies."""
-    session, began = prepare(), time.perf_counter()
+    """Status, bracket, iterations, seconds, milliseconds per iteration, peak memory of the process so far (per node only where this solve
+    raised it); "passed" where NumPy's certificate certifies."""
+    session, before, began = prepare(), peak(), time.perf_counter()
     layout = make_layout(program, 1, session.platform == "cpu")
     say(f"{name}: {layout.shape.nodes:,} lanes of nodes, compiling")
     laid = time.perf_counter()
     with session.counting() as counter:
         compile_ahead(layout, suitable(settings.precision, session.platform))
     compiled = time.perf_counter()
-    say(f"{name}: {counter.count} functions compiled in {compiled - laid:.1f} s, solving")
+    say(f"{name}: {'compiled' if counter.count else 'loaded'} in {compiled - laid:.1f} s, solving")
     solution = solve(program, settings)
     told = judged(program, solution, settings)
     per_iteration = milliseconds(solution)
@@ -55,7 +56,8 @@ def solved(name: str, program: Program, settings: Settings, say: Say) -> dict[st
         "us_per_node_and_iteration": 1e3 * per_iteration / program.nodes, "peak_bytes": peak(), "notes": list(solution.notes),
         "precision": settings.precision, "device": solution.device,
     }  # fmt: skip
-    told["peak_bytes_per_node"] = None if told["peak_bytes"] is None else told["peak_bytes"] / layout.shape.nodes
+    raised = told["peak_bytes"] is not None and told["peak_bytes"] > (before or 0)
+    told["peak_bytes_per_node"] = told["peak_bytes"] / layout.shape.nodes if raised else None
     return told | counted(layout, settings.precision, session.platform)
 
 

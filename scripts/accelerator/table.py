@@ -1,10 +1,12 @@
-"""The results as a plain table."""
+"""The results as a plain table. kB/node: of the device's memory; at ceiling: what it could have moved in the time of an iteration."""
 
 from __future__ import annotations
 
 from typing import Any
 
-COLUMNS = ("part", "status", "nodes", "iterations", "gap", "ms/iteration", "us/node", "kB/node", "compile s", "solve s")
+COLUMNS = (
+    "part", "status", "nodes", "iterations", "gap", "ms/iteration", "us/node", "kB/node", "kB/node at ceiling", "compile s", "solve s",
+)  # fmt: skip
 
 
 def table(parts: dict[str, dict[str, Any]]) -> str:
@@ -25,5 +27,6 @@ def row(name: str, found: dict[str, Any]) -> tuple[str, ...]:
     return (
         name, found["status"], number("nodes", ",.0f"), number("iterations", ".0f"), number("gap", ".1e"),
         number("ms_per_iteration", ".1f"), number("us_per_node_and_iteration", ".2f"), number("peak_bytes_per_node", ".0f", 1000),
+        number("ceiling_bytes_per_node_and_iteration", ".0f", 1000),
         format(seconds["compile"], ".1f") if seconds else "", format(seconds["solve"], ".1f") if seconds else "",
     )  # fmt: skip

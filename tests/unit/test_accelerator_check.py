@@ -92,6 +92,20 @@ def test_the_largest_member_is_the_one_that_memory_and_time_hold(
     assert scenarios == 83_334 or "do not fit" in (found["reason"] if scenarios is None else " ".join(found["larger"]))
 
 
+def test_shapes_that_were_compiled_at_once_are_not_counted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(accelerator_parts, "compile_alone", lambda name, kind: asked.append((name, kind)) or 50.0)
+    record = Record(tmp_path / "check.json", 1000.0)
+    parts = {part.name: part for part in Check(record, accelerator_parts.Sizes(), at_once=True).parts()}
+    before = parts["case:frontier_lab"].estimate(), parts["two_clouds"].estimate()
+    record.go_through([parts["compile"]])
+    assert record.parts["compile"]["status"] == "passed" and ("reference:200", "float32") in asked
+    assert {name for name, _ in asked} == {"reference:20", "two_clouds", "own_or_rent", "reference:200", "reference:2000", "frontier_lab"}
+    assert parts["case:frontier_lab"].estimate() == before[0] - 72.0 and parts["two_clouds"].estimate() == before[1] - 72.0
+    assert parts["largest"].estimate() > 60.0  # 1.2 times the slowest: its own shape is still to come
+    assert "compile" not in {part.name for part in Check(record, SMALL).parts()}
+
+
 def test_brackets_that_do_not_meet_are_a_failure(tmp_path: Path) -> None:
     record = Record(tmp_path / "check.json", 100.0)
     check = Check(record, SMALL)
