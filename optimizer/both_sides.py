@@ -27,9 +27,9 @@ WORTH = 1e-6
 """A right-hand side that is worth less than this share of the plan's cost is resolved as if it were worth that."""
 LEAST_GAP = 4e-13
 """Of the cost: what a certificate leaves open to rounding."""
-MOST_ASKED = 16
-WORK_ROWS = 16_000
-"""Rows of the program times right-hand sides asked for: up to a third of a second of one core of 2026."""
+MOST_ASKED = 12
+WORK_ROWS = 24_000
+"""Rows of the program times right-hand sides asked for: about a quarter of a second of one core of 2026."""
 
 
 class Asked(NamedTuple):

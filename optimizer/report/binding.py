@@ -31,10 +31,10 @@ def binding_groups(prices: Table, objective_usd: float) -> list[list[int]]:
 
 def worth_asking(rows: list[Priced], objective_usd: float, most: int) -> list[Priced]:
     """At most so many rows that bind: those that the page shows, then limits by what is at stake (one at a price of zero may still cost
-    something to lose), then capacity. A break sells nothing."""
+    something to lose), then capacity that is used. A break sells nothing."""
     prices = prices_table(rows)
     first = [group[0] for group in binding_groups(prices, objective_usd)[:MOST_ROWS]]
     capacity = prices["kind"] == "capacity"
     rest = np.lexsort((-prices["at_stake_usd"], capacity)).tolist()
-    real = prices["binding"] & (prices["kind"] != "break") & ((prices["price_usd_per_unit"] > 0) | ~capacity)
+    real = prices["binding"] & (prices["kind"] != "break") & ((prices["at_stake_usd"] > 0) | ~capacity)
     return [rows[row] for row in dict.fromkeys([*first, *rest]) if real[row]][:most]
