@@ -62,6 +62,8 @@ class _Around:
     """The cost at the plan, as tightly as two certificates of it say."""
 
     def __init__(self, program: Program, solution: Solution) -> None:
+        from optimizer.simplex.around import Around  # HiGHS
+
         assert solution.start is not None
         from optimizer.simplex.around import Around  # HiGHS
 
