@@ -9,6 +9,7 @@ import gc
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,11 @@ from optimizer.solver.factor import factor_cells
 from optimizer.solver.structure import Both, Data, Shape
 from optimizer.solver.substitution import Factor
 from optimizer.solver.sweeps import AXIS
+
+# A small program on the CPU takes milliseconds for an iteration and seconds to compile. XLA's older emitters, optimising less, take a half
+# of the time.
+SMALL = 16_384  # entries of placement
+QUICKLY: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
 
 
 class Compiled(NamedTuple):
@@ -111,7 +117,14 @@ def _file(key: _Key) -> Path | None:
 def _built(key: _Key, names: list[str], mesh: Mesh | None) -> dict[str, Callable]:
     lower = _lowering(key, mesh)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return dict(zip(names, pool.map(lambda name: lower(name).compile(), names), strict=True))
+        return dict(zip(names, pool.map(lambda name: _compiled(lower(name), key.shape), names), strict=True))
+
+
+def _compiled(function: Any, shape: Shape) -> Callable:
+    if shape.pairs * shape.blocks * shape.nodes <= SMALL and jax.default_backend() == "cpu":
+        with suppress(jax.errors.JaxRuntimeError):  # a version of XLA that does not know them
+            return function.compile(QUICKLY)
+    return function.compile()
 
 
 def _lowering(key: _Key, mesh: Mesh | None) -> Callable[[str], Any]:
