@@ -339,7 +339,7 @@ def test_bad_arguments_get_a_sentence(
 
 # written plans ----------------------------------------------------------------------------------------------------------------------
 def test_two_written_plans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    other = prices(tmp_path, "cheap", 30000, 25000, 120000)
+    other = prices(tmp_path, "cheap", 31000, 25000, 120000)  # at 30,000 owning 300,000 chips and 400,000 cost the same
     for case, name in ((OWN_OR_RENT, "a"), (OWN_OR_RENT, "again"), (other, "b")):
         assert main(["plan", str(case), "--out", str(tmp_path / name)]) == 0
     capsys.readouterr()
