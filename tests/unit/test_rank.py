@@ -182,6 +182,7 @@ def test_an_interrupted_ranking_goes_on_to_the_same_bits(
         return solve(*arguments)
 
     command = ["rank", str(TINY), "--range", f"{RENT}=3:5", "--range", f"{RESERVE}=1.5:2.5:log", "--samples", "8", "--out"]
+    monkeypatch.setattr("optimizer.report.waiting.SAID_EVERY_S", float("inf"))  # how far it is would be said on a slow machine
     assert main([*command, str(tmp_path / "whole")]) == 0
     monkeypatch.setattr(module, "solve", pressed)
     assert main([*command, str(tmp_path / "killed")]) == 130 and not (tmp_path / "killed" / "rank.json").exists()

@@ -291,6 +291,7 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path, capsys: pytest.CaptureFixt
 
     command = ["sweep", str(TINY), "--vary", f"{RESERVE}=1:4:5", "--out", str(tmp_path / "out")]
     monkeypatch.setattr(importlib.import_module("optimizer.plan"), "solve", pressed)
+    monkeypatch.setattr("optimizer.report.waiting.SAID_EVERY_S", float("inf"))  # how far it is would be said on a slow machine
     assert cli.main(command) == 130
     assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"
     assert cli.main(command) == 0
