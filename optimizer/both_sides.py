@@ -65,7 +65,6 @@ class _Around:
         from optimizer.simplex.around import Around  # HiGHS
 
         assert solution.start is not None
-        from optimizer.simplex.around import Around  # HiGHS
 
         self.program, self.solver = program, Around(program, solution.start)
         here, given = self.solver.here, solution.certificate
