@@ -28,8 +28,9 @@ from optimizer.solver.substitution import Factor
 from optimizer.solver.sweeps import AXIS
 
 # A small program on the CPU takes milliseconds for an iteration and seconds to compile. XLA's older emitters, optimising less, take a half
-# of the time.
+# of the time. So it is with what runs once, whatever its size.
 SMALL = 16_384  # entries of placement
+ONCE = ("starting_point", "first_theta")
 QUICKLY: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
 
 
@@ -117,11 +118,12 @@ def _file(key: _Key) -> Path | None:
 def _built(key: _Key, names: list[str], mesh: Mesh | None) -> dict[str, Callable]:
     lower = _lowering(key, mesh)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return dict(zip(names, pool.map(lambda name: _compiled(lower(name), key.shape), names), strict=True))
+        return dict(zip(names, pool.map(lambda name: _compiled(name, lower(name), key.shape), names), strict=True))
 
 
-def _compiled(function: Any, shape: Shape) -> Callable:
-    if shape.pairs * shape.blocks * shape.nodes <= SMALL and jax.default_backend() == "cpu":
+def _compiled(name: str, function: Any, shape: Shape) -> Callable:
+    small = shape.pairs * shape.blocks * shape.nodes <= SMALL
+    if (small or name in ONCE) and jax.default_backend() == "cpu":
         with suppress(jax.errors.JaxRuntimeError):  # a version of XLA that does not know them
             return function.compile(QUICKLY)
     return function.compile()
