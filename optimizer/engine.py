@@ -77,6 +77,8 @@ def choose(program: Program, settings: Settings) -> Choice:
     size = f"{work.rows:,} rows and {work.columns:,} columns"
     if settings.engine != "auto":
         return Choice(settings.engine, "asked for", size, NO_LIMIT)
+    if settings.precision != "auto":
+        return Choice(INTERIOR, f"the precision {settings.precision} is one of the interior point", size, NO_LIMIT)
     simplex_s, interior_s = work.simplex_s, work.interior_s(has_accelerator())
     engine = SIMPLEX if simplex_s <= interior_s else INTERIOR
     reason = f"{size}: about {_told(simplex_s)} expected by simplex, {_told(interior_s)} by interior point where nothing is compiled"

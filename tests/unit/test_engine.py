@@ -152,6 +152,14 @@ def test_the_better_of_two_that_both_missed_is_kept(iterations: int, better: str
     assert len(found.notes) == 1 and [line.iteration for line in found.log] == [line.iteration for line in interior.log]
 
 
+def test_a_precision_is_asked_of_the_interior_point() -> None:
+    program = random_program(0, **FAMILIES["plain"])
+    assert choose(program, Settings()).engine == SIMPLEX
+    found = choose(program, Settings(precision="float32"))
+    assert found.engine == INTERIOR and "float32" in found.reason
+    assert choose(program, Settings(precision="float32", engine="simplex")).engine == SIMPLEX
+
+
 # what is told ---------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("asked", ENGINES)
 def test_the_command_takes_an_engine_and_the_answer_names_it(asked: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
