@@ -42,7 +42,7 @@ def sweep(
     else:
         results, totals, least = _streamed(shape, body, groups, parts)
     totals, least = gathered(shape, (totals, least))
-    if groups * shape.devices == 1:
+    if here * shape.devices == 1:
         return results, *jax.tree.map(lambda a: a.reshape(a.shape[1:]), (totals, least))
     return results, jax.tree.map(lambda a: a.sum(0), totals), jax.tree.map(lambda a: a.min(0), least)
 

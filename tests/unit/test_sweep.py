@@ -353,7 +353,7 @@ def test_a_long_point_goes_on_from_its_own_checkpoint(tmp_path: Path, monkeypatc
     """Killed inside its second point, a sweep repeats no iteration of it."""
     from optimizer.checkpoint import Store
 
-    settings = optimizer.Settings(checkpoint_interval_s=0)
+    settings = optimizer.Settings(checkpoint_interval_s=0, engine="interior")
     real, written = Store.write, []
 
     def write(store: Store, saved: Any) -> None:
@@ -371,7 +371,7 @@ def test_a_long_point_goes_on_from_its_own_checkpoint(tmp_path: Path, monkeypatc
         patch.setattr(Store, "write", lambda store, saved: resumed.append(saved.iteration))
         again = optimizer.sweep(TINY, {RESERVE: [1.5, 2.5]}, settings, tmp_path)
     assert resumed[0] == 4 and again.solved == 1
-    assert timeless(again.rows) == timeless(optimizer.sweep(TINY, {RESERVE: [1.5, 2.5]}).rows)
+    assert timeless(again.rows) == timeless(optimizer.sweep(TINY, {RESERVE: [1.5, 2.5]}, settings).rows)
     assert not (tmp_path / "checkpoint").exists()
 
 
