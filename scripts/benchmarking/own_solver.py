@@ -13,7 +13,7 @@ from optimizer.solve import solve
 from scripts.benchmarking.proposal import Goal, NotAvailableError, Proposal, Solve, UnfinishedError
 
 
-def own(engine: str, precision: str = "float64") -> Solve:
+def own(engine: str, precision: str = "auto") -> Solve:
     """The engine "interior" in "float64", "mixed" or "float32"; "simplex"; or "auto", the one that the rule expects to be done first."""
 
     def run(program: Program, goal: Goal) -> Proposal:

@@ -26,7 +26,7 @@ class Solver:
 SOLVERS = {
     s.name: s
     for s in (
-        Solver("ours_float64", own("interior"), True),
+        Solver("ours_float64", own("interior", "float64"), True),
         Solver("ours_mixed", own("interior", "mixed"), True),
         Solver("ours_float32", own("interior", "float32"), True, 1e-4),
         Solver("ours_simplex", own("simplex")),

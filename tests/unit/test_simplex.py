@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -138,14 +139,18 @@ def test_no_more_pivots_than_allowed_and_the_next_run_goes_on() -> None:
 
 @pytest.mark.parametrize("after_s", [0.0, 0.5])
 def test_ctrl_c_ends_a_run_before_its_end(after_s: float) -> None:
-    """And the process can go on to use HiGHS."""
+    """And the process can go on to use HiGHS. A shell starts what runs in the background with the signal ignored: here it is not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     form = extensive_form(reference_program(40))
     assert len(form.row_upper) > models.AT_ONCE_ROWS
     model = Model(form)
     timer = threading.Timer(after_s, _thread.interrupt_main)
-    with pytest.raises(KeyboardInterrupt):
-        timer.start()
-        model.run(MANY, TIGHT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            timer.start()
+            model.run(MANY, TIGHT)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert model.highs.getModelStatus() != highspy.HighsModelStatus.kOptimal
     assert Model(extensive_form(random_program(0))).run(MANY, TIGHT) is not None
 
