@@ -58,7 +58,7 @@ def test_both_ways_agree_on_the_cases_that_come_along(name: str) -> None:
     check_agreement(build(load_case(CASES / f"{name}.yaml")))
 
 
-@pytest.mark.parametrize(("word", "value"), [("provider_share:gcp", 0.25), ("capex", 3e7), ("unserved", 0.5)])
+@pytest.mark.parametrize(("word", "value"), [("provider_share:gcp", 0.25), ("capex_usd", 3e7), ("unserved", 0.5)])
 def test_both_ways_agree_at_points_of_a_frontier(word: str, value: float) -> None:
     what_if = WhatIf(TWO_CLOUDS)
     axis = axis_of_word(what_if, word, date(2027, 1, 1) if "share" in word else None)
