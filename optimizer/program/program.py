@@ -202,10 +202,13 @@ class Program:
         return int(self.scenario_of_node.max()) + 1 if self.nodes else 0
 
     def check(self) -> Program:
-        """Raise ProgramError unless the arrays state a program that can be certified; returns self."""
-        from optimizer.program.validate import validate
+        """Raise ProgramError unless the arrays state a program that can be certified; returns self. Once for a program, whose arrays stay
+        as they are; the certificate looks at them again whatever was found here."""
+        if not self.__dict__.get("_checked", False):
+            from optimizer.program.validate import validate
 
-        validate(self)
+            validate(self)
+            object.__setattr__(self, "_checked", True)
         return self
 
 
