@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import pytest
 
+from optimizer.devices import prepare
 from optimizer.solver.compiled import lowered
 from optimizer.solver.layout import SMALL, make_layout
 from scripts.benchmarking.operations import operations
@@ -19,6 +20,7 @@ LOOSER = 1.15  # other versions of jax lower the same functions to other numbers
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, int]:
+    prepare()  # this fixture comes before those of a single test
     layout = make_layout(problem_named("two_clouds").build(0, 0))
     assert layout.shape.pairs == SMALL[0]["pairs"], "the case is no longer of the smallest shape"
     return {name: operations(function).total() for name, function in lowered(layout.shape, layout.data).items()}
